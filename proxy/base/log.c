@@ -1,0 +1,238 @@
+#include "base/log.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { RING_LINES = 1024 };
+
+struct line {
+	size_t n;
+	char text[LOG_LINE_MAX];
+};
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t filled;
+	pthread_t thread;
+	bool running;     /* under lock */
+	bool stopping;    /* under lock */
+	uint64_t dropped; /* under lock */
+	size_t head;      /* under lock: next line to write */
+	size_t count;     /* under lock: lines waiting */
+	struct line ring[RING_LINES];
+} ring = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static atomic_int threshold = LOG_INFO;
+
+/* When the writing thread has to give up; 0: never. */
+static atomic_uint_least64_t give_up_ms;
+
+#define X(id, word) [id] = word,
+static const char *const words[LOG_LEVEL_COUNT] = {LOG_LEVELS(X)};
+#undef X
+
+const char *
+log_level_word(enum log_level level)
+{
+	return words[level];
+}
+
+void
+log_set_level(enum log_level level)
+{
+	atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);
+}
+
+bool
+log_enabled(enum log_level level)
+{
+	return (int)level <=
+	       atomic_load_explicit(&threshold, memory_order_relaxed);
+}
+
+/*
+ * Writes all of it, waiting for room until it is time to give up. Asks for room
+ * first: a pipe that has any takes a whole line (LOG_LINE_MAX < PIPE_BUF), so
+ * the write itself never waits, although the descriptor is a blocking one.
+ */
+static void
+put(const char *p, size_t n)
+{
+	while (n > 0) {
+		uint64_t by_ms = atomic_load(&give_up_ms);
+		ssize_t r;
+
+		if (poll(&(struct pollfd){STDERR_FILENO, POLLOUT, 0}, 1, 100) ==
+		    0) {
+			if (by_ms != 0 && clock_mono_ms() >= by_ms)
+				return;
+			continue;
+		}
+		r = write(STDERR_FILENO, p, n);
+		if (r < 0 && errno != EINTR && errno != EAGAIN)
+			return; /* nobody can be told: standard error is gone */
+		if (r > 0) {
+			p += r;
+			n -= (size_t)r;
+		}
+	}
+}
+
+static size_t
+format_head(char *out, size_t size, enum log_level level, const char *event)
+{
+	uint64_t now_ms = clock_wall_ms();
+	time_t now_s = (time_t)(now_ms / 1000);
+	struct tm tm;
+	size_t n;
+
+	(void)gmtime_r(&now_s, &tm);
+	n = strftime(out, size, "time=%Y-%m-%dT%H:%M:%S", &tm);
+	n += (size_t)snprintf(out + n, size - n, ".%03uZ level=%s event=%s",
+	    (unsigned)(now_ms % 1000), words[level], event);
+	return n;
+}
+
+static void *
+writer(void *arg)
+{
+	static struct line taken; /* only this thread's */
+	uint64_t dropped;
+
+	(void)arg;
+	pthread_mutex_lock(&ring.lock);
+	for (;;) {
+		while (ring.count == 0 && !ring.stopping)
+			pthread_cond_wait(&ring.filled, &ring.lock);
+		if (ring.count == 0)
+			break;
+		if (ring.stopping &&
+		    clock_mono_ms() >= atomic_load(&give_up_ms))
+			break;
+		taken.n = ring.ring[ring.head].n;
+		memcpy(taken.text, ring.ring[ring.head].text, taken.n);
+		ring.head = (ring.head + 1) % RING_LINES;
+		ring.count--;
+		dropped = ring.dropped;
+		ring.dropped = 0;
+		pthread_mutex_unlock(&ring.lock);
+		put(taken.text, taken.n);
+		if (dropped > 0) {
+			char text[160];
+			size_t n = format_head(text, sizeof(text), LOG_WARNING,
+			    "log_lines_dropped");
+
+			n += (size_t)snprintf(text + n, sizeof(text) - n,
+			    " count=%llu\n", (unsigned long long)dropped);
+			put(text, n);
+		}
+		pthread_mutex_lock(&ring.lock);
+	}
+	pthread_mutex_unlock(&ring.lock);
+	return NULL;
+}
+
+bool
+log_start(void)
+{
+	sigset_t all, before;
+	bool ok;
+
+	pthread_mutex_lock(&ring.lock);
+	(void)pthread_cond_init(&ring.filled, NULL);
+	ring.stopping = false;
+	/* signals are the door's business */
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	ok = pthread_create(&ring.thread, NULL, writer, NULL) == 0;
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	ring.running = ok;
+	pthread_mutex_unlock(&ring.lock);
+	return ok;
+}
+
+void
+log_stop(uint64_t bound_ms)
+{
+	pthread_mutex_lock(&ring.lock);
+	if (!ring.running) {
+		pthread_mutex_unlock(&ring.lock);
+		return;
+	}
+	ring.stopping = true;
+	atomic_store(&give_up_ms, clock_mono_ms() + bound_ms);
+	pthread_cond_signal(&ring.filled);
+	pthread_mutex_unlock(&ring.lock);
+	(void)pthread_join(ring.thread, NULL);
+	pthread_mutex_lock(&ring.lock);
+	ring.running = false;
+	/* who has given up once does not wait for the same pipe again */
+	if (ring.count == 0)
+		atomic_store(&give_up_ms, 0);
+	ring.head = ring.count = 0;
+	ring.dropped = 0;
+	pthread_mutex_unlock(&ring.lock);
+	(void)pthread_cond_destroy(&ring.filled);
+}
+
+static void
+finish_line(char *text, size_t *n)
+{
+	if (*n >= LOG_LINE_MAX) {
+		*n = LOG_LINE_MAX;
+		memcpy(text + LOG_LINE_MAX - 4, "...", 3);
+	} else {
+		(*n)++;
+	}
+	text[*n - 1] = '\n';
+}
+
+void
+log_write(enum log_level level, const char *event, const char *fmt, ...)
+{
+	char text[LOG_LINE_MAX];
+	size_t n;
+	va_list ap;
+	int more;
+
+	if (!log_enabled(level))
+		return;
+	n = format_head(text, sizeof(text), level, event);
+	if (fmt[0] != '\0') {
+		text[n++] = ' ';
+		va_start(ap, fmt);
+		more = vsnprintf(text + n, sizeof(text) - n, fmt, ap);
+		va_end(ap);
+		if (more > 0)
+			n += (size_t)more;
+	}
+	finish_line(text, &n);
+	pthread_mutex_lock(&ring.lock);
+	if (!ring.running) {
+		pthread_mutex_unlock(&ring.lock);
+		put(text, n);
+		return;
+	}
+	if (ring.count == RING_LINES) {
+		ring.dropped++;
+	} else {
+		struct line *to =
+		    &ring.ring[(ring.head + ring.count) % RING_LINES];
+
+		memcpy(to->text, text, n);
+		to->n = n;
+		ring.count++;
+		pthread_cond_signal(&ring.filled);
+	}
+	pthread_mutex_unlock(&ring.lock);
+}

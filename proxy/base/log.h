@@ -1,0 +1,46 @@
+/*
+ * log: one event, one line, "key=value", to standard error.
+ *
+ * Any thread may write. A line is formatted by its writer into a ring; a thread
+ * of the log's own takes it from there to the descriptor, so a full pipe never
+ * stops a worker: when the ring is full, lines are dropped, counted, and the
+ * count is told as soon as there is room. Before log_start() and after
+ * log_stop() lines are written directly.
+ *
+ * Bytes that a device, the cloud or a file supplied go through escape() first.
+ */
+#ifndef PROXY_BASE_LOG_H
+#define PROXY_BASE_LOG_H
+
+#include "base/attr.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define LOG_LEVELS(X)                                                          \
+	X(LOG_ERROR, "error")                                                  \
+	X(LOG_WARNING, "warning")                                              \
+	X(LOG_NOTICE, "notice") X(LOG_INFO, "info") X(LOG_DEBUG, "debug")
+
+#define X(id, word) id,
+enum log_level { LOG_LEVELS(X) LOG_LEVEL_COUNT };
+#undef X
+
+enum { LOG_LINE_MAX = 1024 }; /* a longer line is cut */
+
+const char *log_level_word(enum log_level level);
+
+/* Lines less important than <level> are not written. Default: LOG_INFO. */
+void log_set_level(enum log_level level);
+bool log_enabled(enum log_level level);
+
+/* Starts and ends the writing thread; log_stop() writes what is waiting, for
+   at most <bound_ms>. False when no thread can be had. */
+NODISCARD bool log_start(void);
+void log_stop(uint64_t bound_ms);
+
+/* time=... level=... event=<event> followed by <fmt>: "key=value ...". */
+void log_write(enum log_level level, const char *event, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+
+#endif
