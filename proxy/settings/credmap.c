@@ -1,0 +1,382 @@
+#include "settings/credmap.h"
+
+#include "settings/credmap_build.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * One table answers all three questions. A key is a kind and up to three texts:
+ * kinds 1 to 7 are the combinations of match_ keys (their enum match_keys), the
+ * other two are below.
+ */
+enum { KIND_LABEL = 8, KIND_IDENTITY = 9, KIND_BITS = 4, KEY_PARTS = 3 };
+
+struct key {
+	unsigned kind;
+	struct span parts[KEY_PARTS]; /* empty where the kind has none */
+};
+
+/* Open addressing, at most half full. */
+struct slot {
+	uint32_t hash;
+	uint32_t what; /* entry << KIND_BITS | kind; 0: free */
+};
+
+/* Texts are kept in blocks, so that a large map is a few allocations. */
+struct block {
+	struct block *next;
+	size_t used;
+	char bytes[64 * 1024];
+};
+
+struct credmap {
+	atomic_uint refs;
+	struct credential *entries;
+	size_t count;
+	size_t cap;
+	struct slot *slots; /* NULL: not indexed */
+	size_t mask;        /* number of slots, a power of two, less one */
+	unsigned kinds;     /* bit k: some entry has a key of kind k */
+	struct block *blocks;
+};
+
+struct credmap *
+credmap_new(void)
+{
+	struct credmap *map = calloc(1, sizeof(*map));
+
+	if (map != NULL)
+		atomic_init(&map->refs, 1);
+	return map;
+}
+
+static void
+free_entries(struct credential *entries, size_t count)
+{
+	if (count > 0)
+		secret_wipe_bytes(entries, count * sizeof(*entries));
+	free(entries);
+}
+
+struct credential *
+credmap_add(struct credmap *map)
+{
+	struct credential *c;
+
+	if (map->count == map->cap) {
+		size_t cap = map->cap > 0 ? 2 * map->cap : 64;
+		/* not realloc(): it would leave secrets behind */
+		struct credential *more = cap <= (UINT32_MAX >> KIND_BITS) / 2
+					      ? calloc(cap, sizeof(*more))
+					      : NULL;
+
+		if (more == NULL)
+			return NULL;
+		if (map->count > 0)
+			memcpy(more, map->entries, map->count * sizeof(*more));
+		free_entries(map->entries, map->count);
+		map->entries = more;
+		map->cap = cap;
+	}
+	c = &map->entries[map->count++];
+	return c;
+}
+
+struct credential *
+credmap_edit(struct credmap *map, size_t i)
+{
+	assert(i < map->count);
+	return &map->entries[i];
+}
+
+const char *
+credmap_text(struct credmap *map, const char *text)
+{
+	struct block *block = map->blocks;
+	size_t n = strlen(text) + 1;
+	char *copy;
+
+	assert(n <= sizeof(block->bytes));
+	if (block == NULL || n > sizeof(block->bytes) - block->used) {
+		block = malloc(sizeof(*block));
+		if (block == NULL)
+			return NULL;
+		block->next = map->blocks;
+		block->used = 0;
+		map->blocks = block;
+	}
+	copy = block->bytes + block->used;
+	memcpy(copy, text, n);
+	block->used += n;
+	return copy;
+}
+
+struct credmap *
+credmap_ref(struct credmap *map)
+{
+	atomic_fetch_add_explicit(&map->refs, 1, memory_order_relaxed);
+	return map;
+}
+
+void
+credmap_unref(struct credmap *map)
+{
+	if (map == NULL || atomic_fetch_sub(&map->refs, 1) != 1)
+		return;
+	free_entries(map->entries, map->count);
+	while (map->blocks != NULL) {
+		struct block *next = map->blocks->next;
+
+		free(map->blocks);
+		map->blocks = next;
+	}
+	free(map->slots);
+	free(map);
+}
+
+/* FNV-1a. Each part goes in with its size, so that no two keys are the same
+   bytes. Only what the administrator wrote is in the table, so nobody outside
+   can make it slow. */
+static uint32_t
+hash_of(const struct key *key)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ key->kind;
+
+	for (size_t i = 0; i < KEY_PARTS; i++) {
+		h = (h ^ key->parts[i].n) * UINT64_C(0x100000001b3);
+		for (size_t j = 0; j < key->parts[i].n; j++)
+			h = (h ^ key->parts[i].p[j]) * UINT64_C(0x100000001b3);
+	}
+	return (uint32_t)(h ^ h >> 32);
+}
+
+/* Puts <text> into the key; false when the entry has none. */
+static bool
+set_part(struct key *key, size_t i, const char *text)
+{
+	if (text == NULL)
+		return false;
+	key->parts[i] = span_of_string(text);
+	return true;
+}
+
+/* The key of a kind that an entry has; false: it has none. */
+static bool
+key_of(const struct credential *c, unsigned kind, struct key *key)
+{
+	*key = (struct key){.kind = kind};
+	if (kind == KIND_LABEL)
+		return set_part(key, 0, c->label);
+	if (kind == KIND_IDENTITY)
+		return set_part(key, 0, c->product_key) &&
+		       set_part(key, 1, c->device_name);
+	return kind == c->match && kind != 0 &&
+	       (!(kind & MATCH_CLIENT_ID) ||
+		   set_part(key, 0, c->match_client_id)) &&
+	       (!(kind & MATCH_USERNAME) ||
+		   set_part(key, 1, c->match_username)) &&
+	       (!(kind & MATCH_ADDRESS) || set_part(key, 2, c->match_address));
+}
+
+/* The slot that holds <key>, or the free one where it belongs. */
+static struct slot *
+slot_of(const struct credmap *map, const struct key *key, uint32_t hash)
+{
+	for (size_t i = hash & map->mask;; i = (i + 1) & map->mask) {
+		struct slot *slot = &map->slots[i];
+		struct key there;
+
+		if (slot->what == 0)
+			return slot;
+		if (slot->hash != hash ||
+		    (slot->what & ((1u << KIND_BITS) - 1)) != key->kind)
+			continue;
+		(void)key_of(
+		    &map->entries[slot->what >> KIND_BITS], key->kind, &there);
+		if (span_eq(there.parts[0], key->parts[0]) &&
+		    span_eq(there.parts[1], key->parts[1]) &&
+		    span_eq(there.parts[2], key->parts[2]))
+			return slot;
+	}
+}
+
+static const struct credential *
+look_up(const struct credmap *map, const struct key *key)
+{
+	const struct slot *slot;
+
+	if (!(map->kinds & 1u << key->kind))
+		return NULL;
+	slot = slot_of(map, key, hash_of(key));
+	return slot->what != 0 ? &map->entries[slot->what >> KIND_BITS] : NULL;
+}
+
+/* Enters an entry's key of a kind. The entry that has the same one already, or
+   NULL. */
+static const struct credential *
+enter(struct credmap *map, size_t i, unsigned kind)
+{
+	struct key key;
+	struct slot *slot;
+	uint32_t hash;
+
+	if (!key_of(&map->entries[i], kind, &key))
+		return NULL;
+	hash = hash_of(&key);
+	slot = slot_of(map, &key, hash);
+	if (slot->what != 0)
+		return &map->entries[slot->what >> KIND_BITS];
+	slot->hash = hash;
+	slot->what = (uint32_t)(i << KIND_BITS | kind);
+	map->kinds |= 1u << kind;
+	return NULL;
+}
+
+bool
+credmap_index(struct credmap *map,
+    void (*clash)(void *arg, enum clash what, const struct credential *later,
+	const struct credential *first),
+    void *arg)
+{
+	size_t slots = 8;
+
+	assert(map->slots == NULL);
+	while (slots < 2 * 3 * map->count) /* three keys for each entry */
+		slots *= 2;
+	map->slots = calloc(slots, sizeof(*map->slots));
+	if (map->slots == NULL)
+		return false;
+	map->mask = slots - 1;
+	for (size_t i = 0; i < map->count; i++) {
+		const struct credential *c = &map->entries[i];
+		const unsigned kinds[] = {[CLASH_LABEL] = KIND_LABEL,
+		    [CLASH_IDENTITY] = KIND_IDENTITY,
+		    [CLASH_MATCH] = c->match};
+
+		for (int what = CLASH_LABEL; what <= CLASH_MATCH; what++) {
+			const struct credential *first =
+			    enter(map, i, kinds[what]);
+
+			if (first == NULL)
+				continue;
+			clash(arg, (enum clash)what, c, first);
+			break;
+		}
+	}
+	return true;
+}
+
+size_t
+credmap_count(const struct credmap *map)
+{
+	return map->count;
+}
+
+const struct credential *
+credmap_at(const struct credmap *map, size_t i)
+{
+	assert(i < map->count);
+	return &map->entries[i];
+}
+
+const struct credential *
+credmap_by_label(const struct credmap *map, const char *label)
+{
+	const struct key key = {KIND_LABEL, {span_of_string(label)}};
+
+	return look_up(map, &key);
+}
+
+const struct credential *
+credmap_by_identity(
+    const struct credmap *map, const char *product_key, const char *device_name)
+{
+	const struct key key = {KIND_IDENTITY,
+	    {span_of_string(product_key), span_of_string(device_name)}};
+
+	return look_up(map, &key);
+}
+
+const struct credential *
+credmap_find(const struct credmap *map, struct span client_id,
+    struct span username, const char *address)
+{
+	static const struct span none;
+
+	/* The order the header promises is that of the numbers. */
+	for (unsigned match = MATCH_CLIENT_ID | MATCH_USERNAME | MATCH_ADDRESS;
+	     match > 0; match--) {
+		const struct credential *c;
+		struct key key = {
+		    match, {match & MATCH_CLIENT_ID ? client_id : none,
+			       match & MATCH_USERNAME ? username : none,
+			       match & MATCH_ADDRESS ? span_of_string(address)
+						     : none}};
+
+		c = look_up(map, &key);
+		if (c != NULL)
+			return c;
+	}
+	return NULL;
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return strcmp(a, b) == 0;
+}
+
+static bool
+same_secret(const struct secret *a, const struct secret *b)
+{
+	return secret_eq(a, (struct span){b->bytes, b->n});
+}
+
+bool
+credential_password_right(
+    const struct credential *c, bool has_password, struct span password)
+{
+	return !c->has_password ||
+	       (has_password && secret_eq(&c->password, password));
+}
+
+bool
+credential_same(const struct credential *a, const struct credential *b)
+{
+	return same_text(a->product_key, b->product_key) &&
+	       same_text(a->device_name, b->device_name) &&
+	       same_text(a->client_id, b->client_id) &&
+	       same_text(a->extra, b->extra) && same_text(a->host, b->host) &&
+	       same_text(a->path, b->path) && a->port == b->port &&
+	       a->transport == b->transport &&
+	       a->sign_method == b->sign_method &&
+	       a->timestamp_mode == b->timestamp_mode &&
+	       a->timestamp_ms == b->timestamp_ms &&
+	       a->has_password == b->has_password &&
+	       same_secret(&a->password, &b->password) &&
+	       same_secret(&a->device_secret, &b->device_secret);
+}
+
+bool
+credential_sign(
+    const struct credential *c, uint64_t now_ms, struct aliyun_login *out)
+{
+	const struct aliyun_identity who = {
+	    .product_key = c->product_key,
+	    .device_name = c->device_name,
+	    .client_id = c->client_id,
+	    .extra = c->extra,
+	    .method = c->sign_method,
+	    .securemode = c->transport == TRANSPORT_WSS
+			      ? ALIYUN_SECUREMODE_TLS
+			      : ALIYUN_SECUREMODE_PLAIN,
+	    .has_timestamp = c->timestamp_mode != TIMESTAMP_NONE,
+	    .timestamp_ms =
+		c->timestamp_mode == TIMESTAMP_FIXED ? c->timestamp_ms : now_ms,
+	};
+
+	return aliyun_sign(&who, &c->device_secret, out);
+}

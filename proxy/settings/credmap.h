@@ -1,0 +1,134 @@
+/*
+ * credmap: devices.ini, the credential map, as one immutable object: which LAN
+ * device is which cloud identity, and where its cloud is.
+ *
+ * Reference-counted: every thread may hold one and look up without a lock. The
+ * last credmap_unref() wipes the secrets.
+ */
+#ifndef PROXY_SETTINGS_CREDMAP_H
+#define PROXY_SETTINGS_CREDMAP_H
+
+#include "base/attr.h"
+#include "base/secret.h"
+#include "base/span.h"
+#include "codec/aliyun.h"
+#include "settings/ini.h"
+#include "settings/settings.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	CREDENTIAL_LABEL_MAX = 40,
+	CREDENTIAL_HOST_MAX = 253,
+	CREDENTIAL_MATCH_MAX = 128
+};
+
+/*
+ * The keys of devices.ini: name, may stand in [product:KEY] too, default (NULL:
+ * none of its own), what it is. region, instance and host exclude each other,
+ * so do device_secret and device_secret_file, password and password_file.
+ */
+/* clang-format off */
+#define CREDMAP_KEYS(X) \
+X(product_key,        false, NULL, "the ProductKey: 1 to 20 letters and digits") \
+X(device_name,        false, NULL, "the DeviceName: 4 to 32 of letters, digits and -_@.:") \
+X(device_secret,      false, NULL, "the DeviceSecret: 1 to 64 printable characters") \
+X(device_secret_file, false, NULL, "a file that holds it, relative to the map's folder") \
+X(client_id,          false, NULL, "the signed client id, <product_key>.<device_name> when left out; may be empty") \
+X(match_client_id,    false, NULL, "the client id the device sends; the label when no match_ key is given") \
+X(match_username,     false, NULL, "the user name the device sends") \
+X(match_address,      false, NULL, "the device's own IPv4 or IPv6 address") \
+X(password,           false, NULL, "the password the device must show") \
+X(password_file,      false, NULL, "a file that holds it, relative to the map's folder") \
+X(region,             true,  NULL, "of a legacy public instance: the region, such as cn-shanghai") \
+X(instance,           true,  NULL, "of any other instance: its id") \
+X(host,               true,  NULL, "any other host name or address") \
+X(port,               true,  "443", "the cloud's port; default: that of proxy.ini") \
+X(path,               true,  "/mqtt", "the WebSocket path; default: that of proxy.ini") \
+X(transport,          true,  "wss", "wss or ws; default: that of proxy.ini") \
+X(sign_method,        true,  "hmacsha256", "hmacmd5, hmacsha1 or hmacsha256") \
+X(timestamp,          true,  "now", "what is signed: now, none, or a fixed number of milliseconds") \
+X(extra,              true,  "", "more parameters of the client id, k=v,k=v")
+/* clang-format on */
+
+enum timestamp_mode { TIMESTAMP_NOW, TIMESTAMP_FIXED, TIMESTAMP_NONE };
+
+/* What an entry's match_ keys ask for; all that are there must hold. */
+enum match_keys { MATCH_CLIENT_ID = 4, MATCH_USERNAME = 2, MATCH_ADDRESS = 1 };
+
+/*
+ * One device. Owned by its map, valid while a reference on the map is held. All
+ * text is NUL-terminated. Product defaults are already filled in.
+ */
+struct credential {
+	const char *label;
+	const char *product_key;
+	const char *device_name;
+	const char *client_id; /* signed client id; may be "" */
+	const char *extra;     /* "k=v,k=v" or "" */
+	const char *host;      /* where it is dialled: already built */
+	const char *path;
+	uint16_t port;
+	enum transport transport;
+	enum aliyun_sign_method sign_method;
+	enum timestamp_mode timestamp_mode;
+	uint64_t timestamp_ms;       /* of TIMESTAMP_FIXED */
+	unsigned match;              /* of enum match_keys, at least one */
+	const char *match_client_id; /* NULL unless in <match> */
+	const char *match_username;
+	const char *match_address; /* canonical text form */
+	bool has_password;         /* the device must show <password> */
+	struct secret password;
+	struct secret device_secret;
+	int line; /* of its section, for messages */
+};
+
+struct credmap;
+
+/*
+ * Loads the map; ports, paths and transports that neither entry nor product
+ * sets come from <defaults>. NULL after errors, which were told to <to>, all of
+ * them. Paths of secret files are relative to the map's folder.
+ */
+NODISCARD struct credmap *credmap_load(
+    const char *path, const struct settings *defaults, struct complaints *to);
+struct credmap *credmap_ref(struct credmap *map);
+void credmap_unref(struct credmap *map); /* NULL is fine */
+
+size_t credmap_count(const struct credmap *map);
+/* In the order of the file; <i> below the count. */
+const struct credential *credmap_at(const struct credmap *map, size_t i);
+const struct credential *credmap_by_label(
+    const struct credmap *map, const char *label);
+const struct credential *credmap_by_identity(const struct credmap *map,
+    const char *product_key, const char *device_name);
+
+/*
+ * The entry that answers to a device, or NULL. <address> is the peer's numeric
+ * address in canonical form (an IPv4-mapped IPv6 address as IPv4). When several
+ * entries fit, the one with the more telling keys wins: client id before user
+ * name before address, and a combination before a single key:
+ * client id + user name + address, client id + user name, client id + address,
+ * client id, user name + address, user name, address.
+ */
+const struct credential *credmap_find(const struct credmap *map,
+    struct span client_id, struct span username, const char *address);
+
+/* True when a session of <a> can go on unchanged as one of <b>: same secret,
+   place, login and local password; the match_ keys and the label do not
+   count. */
+bool credential_same(const struct credential *a, const struct credential *b);
+
+/* True unless the entry has a local password and the device sent none, or
+   another one. In constant time for passwords of one length. */
+NODISCARD bool credential_password_right(
+    const struct credential *c, bool has_password, struct span password);
+
+/* The login fields for a dial now; <timestamp_ms> is used as the entry's
+   timestamp mode says. False: a field is over its bound, or no memory. */
+NODISCARD bool credential_sign(
+    const struct credential *c, uint64_t now_ms, struct aliyun_login *out);
+
+#endif

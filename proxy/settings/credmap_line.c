@@ -1,0 +1,339 @@
+#include "settings/credmap_line.h"
+
+#include "base/escape.h"
+#include "settings/credmap_build.h"
+#include "settings/secret_file.h"
+#include "settings/value.h"
+
+#include <string.h>
+
+/* Complains without showing the value. */
+#define WRONG(line, fmt, ...)                                                  \
+	complain((line)->to, (line)->path, (line)->n, "%s: " fmt, (line)->key, \
+	    __VA_ARGS__)
+
+/* Complains and shows the value. */
+static void
+wrong_value(struct credmap_line *line, const char *value, const char *text)
+{
+	char shown[200];
+
+	complain(line->to, line->path, line->n, "%s = %s: %s", line->key,
+	    escape(shown, sizeof(shown), span_of_string(value)), text);
+}
+
+const char *
+credmap_line_keep(struct credmap_line *line, const char *text)
+{
+	const char *kept = credmap_text(line->map, text);
+
+	if (kept == NULL)
+		line->no_memory = true;
+	return kept;
+}
+
+void
+credmap_line_name(struct credmap_line *line, const char *value, size_t least,
+    size_t most, const char *more, const char **out)
+{
+	char shown[64];
+
+	if (value_made_of(value, least, most, more)) {
+		*out = credmap_line_keep(line, value);
+		return;
+	}
+	complain(line->to, line->path, line->n,
+	    "%s = %s: allowed are %zu to %zu of letters%s digits%s%s; this "
+	    "has %zu bytes",
+	    line->key, escape(shown, sizeof(shown), span_of_string(value)),
+	    least, most, *more != '\0' ? "," : " and",
+	    *more != '\0' ? " and " : "", more, strlen(value));
+}
+
+void
+credmap_line_client_id(
+    struct credmap_line *line, const char *value, const char **out)
+{
+	/* these would end it, or look like the parameters behind it */
+	if (strlen(value) <= ALIYUN_CLIENT_ID_MAX &&
+	    strpbrk(value, "|,=&") == NULL)
+		*out = credmap_line_keep(line, value);
+	else
+		WRONG(line, "at most %d bytes are allowed, without | , = and &",
+		    ALIYUN_CLIENT_ID_MAX);
+}
+
+void
+credmap_line_match(
+    struct credmap_line *line, const char *value, const char **out)
+{
+	size_t n = strlen(value);
+
+	if (n >= 1 && n <= CREDENTIAL_MATCH_MAX)
+		*out = credmap_line_keep(line, value);
+	else
+		WRONG(line, "1 to %d bytes are allowed, this has %zu",
+		    CREDENTIAL_MATCH_MAX, n);
+}
+
+void
+credmap_line_address(
+    struct credmap_line *line, const char *value, const char **out)
+{
+	char address[VALUE_ADDRESS_MAX];
+
+	if (value_address(value, address))
+		*out = credmap_line_keep(line, address);
+	else
+		wrong_value(
+		    line, value, "one numeric IPv4 or IPv6 address is allowed");
+}
+
+/* The value, or what the file that it names holds. Complains. */
+static bool
+take_secret(struct credmap_line *line, const char *value, bool is_file,
+    struct secret *out)
+{
+	const char *why;
+
+	if (is_file && !secret_file_read(line->path, value, out, &why)) {
+		/* a secret may stand here by mistake; a path has a slash */
+		if (strchr(value, '/') != NULL)
+			wrong_value(line, value, why);
+		else
+			WRONG(line, "the file it names: %s", why);
+		return false;
+	}
+	if (!is_file && !secret_set(out, span_of_string(value))) {
+		WRONG(line, "at most %d bytes are allowed, this has %zu",
+		    SECRET_MAX, strlen(value));
+		return false;
+	}
+	return true;
+}
+
+/* Quotes mean nothing in these files, and no secret of the platform has them.
+ */
+static bool
+in_quotes(const struct secret *k)
+{
+	return k->n >= 2 && k->bytes[0] == k->bytes[k->n - 1] &&
+	       (k->bytes[0] == '"' || k->bytes[0] == '\'');
+}
+
+void
+credmap_line_device_secret(struct credmap_line *line, const char *value,
+    bool is_file, struct secret *out)
+{
+	bool ok;
+
+	if (!take_secret(line, value, is_file, out))
+		return;
+	if (in_quotes(out)) {
+		WRONG(line, "%s", "it stands in quotes; leave them out");
+		secret_wipe(out);
+		return;
+	}
+	ok = out->n >= 1 && out->n <= ALIYUN_DEVICE_SECRET_MAX;
+	for (size_t i = 0; i < out->n; i++)
+		ok = ok && out->bytes[i] > ' ' && out->bytes[i] <= '~';
+	if (ok)
+		return;
+	WRONG(line,
+	    "1 to %d printable ASCII characters without blanks are allowed, "
+	    "this has %zu bytes",
+	    ALIYUN_DEVICE_SECRET_MAX, out->n);
+	secret_wipe(out);
+}
+
+void
+credmap_line_password(struct credmap_line *line, const char *value,
+    bool is_file, struct secret *out)
+{
+	if (take_secret(line, value, is_file, out) && out->n == 0)
+		WRONG(line, "%s", "it is empty; for none, leave the key out");
+}
+
+void
+credmap_line_region(
+    struct credmap_line *line, const char *value, const char **out)
+{
+	/* There only Enterprise instances exist, which have hosts by id. */
+	if (strcmp(value, "cn-beijing") == 0 ||
+	    strcmp(value, "cn-shenzhen") == 0)
+		wrong_value(line, value,
+		    "this region has no legacy public instances; set instance "
+		    "= the instance's id instead");
+	else
+		credmap_line_name(line, value, 1, 32, "-", out);
+}
+
+/* Labels of 1 to 63 letters, digits, "-" and "_" with dots between them. */
+static bool
+is_host_name(const char *name)
+{
+	if (!value_made_of(name, 1, CREDENTIAL_HOST_MAX, "-_."))
+		return false;
+	for (;;) {
+		size_t n = strcspn(name, ".");
+
+		if (n == 0 || n > 63 || name[0] == '-' || name[n - 1] == '-')
+			return false;
+		if (name[n] == '\0')
+			return true;
+		name += n + 1;
+	}
+}
+
+void
+credmap_line_host(
+    struct credmap_line *line, const char *value, const char **out)
+{
+	char address[VALUE_ADDRESS_MAX];
+
+	if (value_address(value, address))
+		*out = credmap_line_keep(line, address);
+	else if (is_host_name(value))
+		*out = credmap_line_keep(line, value);
+	else
+		wrong_value(line, value,
+		    "a host name or a numeric address is allowed, without "
+		    "scheme, port and path");
+}
+
+void
+credmap_line_port(struct credmap_line *line, const char *value, uint16_t *out)
+{
+	uint64_t n;
+
+	if (value_read(value, VALUE_COUNT, &n) && n >= 1 && n <= UINT16_MAX)
+		*out = (uint16_t)n;
+	else
+		wrong_value(line, value, "1 to 65535 is allowed");
+}
+
+void
+credmap_line_path(
+    struct credmap_line *line, const char *value, const char **out)
+{
+	if (value_path(value))
+		*out = credmap_line_keep(line, value);
+	else
+		wrong_value(line, value,
+		    "it starts with / and holds no blanks, no # and ASCII "
+		    "only");
+}
+
+void
+credmap_line_transport(
+    struct credmap_line *line, const char *value, enum transport *out)
+{
+	if (strcmp(value, transport_word(TRANSPORT_WSS)) == 0) {
+		*out = TRANSPORT_WSS;
+	} else if (strcmp(value, transport_word(TRANSPORT_WS)) == 0) {
+		*out = TRANSPORT_WS;
+		warn_of(line->to, line->path, line->n,
+		    "%s = ws: everything goes to the cloud in the clear; for "
+		    "labs only",
+		    line->key);
+	} else {
+		wrong_value(line, value, "allowed is wss or ws");
+	}
+}
+
+void
+credmap_line_sign_method(
+    struct credmap_line *line, const char *value, enum aliyun_sign_method *out)
+{
+	for (int i = 0; i < ALIYUN_SIGN_METHODS; i++) {
+		enum aliyun_sign_method method = (enum aliyun_sign_method)i;
+
+		if (strcmp(value, aliyun_sign_method_word(method)) == 0) {
+			*out = method;
+			return;
+		}
+	}
+	wrong_value(line, value, "allowed is hmacmd5, hmacsha1 or hmacsha256");
+}
+
+void
+credmap_line_timestamp(struct credmap_line *line, const char *value,
+    enum timestamp_mode *mode, uint64_t *ms)
+{
+	enum { DIGITS_MAX = 13 }; /* until the year 2286 */
+	uint64_t n;
+
+	if (strcmp(value, "now") == 0) {
+		*mode = TIMESTAMP_NOW;
+	} else if (strcmp(value, "none") == 0) {
+		*mode = TIMESTAMP_NONE;
+	} else if (strlen(value) <= DIGITS_MAX &&
+		   value_read(value, VALUE_COUNT, &n)) {
+		*mode = TIMESTAMP_FIXED;
+		*ms = n;
+	} else {
+		wrong_value(line, value,
+		    "allowed is now, none or a number of milliseconds of at "
+		    "most 13 digits");
+	}
+}
+
+/* One "k=v" of <n> bytes. */
+static bool
+is_parameter(const char *text, size_t n)
+{
+	const char *sign = memchr(text, '=', n);
+
+	if (sign == NULL || sign == text || sign == text + n - 1 ||
+	    memchr(sign + 1, '=', (size_t)(text + n - sign) - 1) != NULL)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (text[i] <= ' ' || text[i] > '~' || text[i] == '|')
+			return false;
+	return true;
+}
+
+/* The parameter that "k=v" may not set, or NULL. */
+static const char *
+reserved(const char *text)
+{
+	/* The proxy sets the first three itself; by the other two the platform
+	   knows its own SDK and subscribes to topics on the device's behalf. */
+	static const char *const names[] = {
+	    "securemode", "signmethod", "timestamp", "_v", "_ss"};
+	size_t n = strcspn(text, "=");
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strlen(names[i]) == n && memcmp(names[i], text, n) == 0)
+			return names[i];
+	return NULL;
+}
+
+void
+credmap_line_extra(
+    struct credmap_line *line, const char *value, const char **out)
+{
+	const char *at = value;
+
+	if (strlen(value) > ALIYUN_EXTRA_MAX) {
+		WRONG(line, "at most %d bytes are allowed, this has %zu",
+		    ALIYUN_EXTRA_MAX, strlen(value));
+		return;
+	}
+	while (*at != '\0') {
+		size_t n = strcspn(at, ",");
+
+		if (!is_parameter(at, n) || strcmp(at + n, ",") == 0) {
+			wrong_value(line, value,
+			    "write k=v,k=v in printable ASCII without blanks "
+			    "and without |");
+			return;
+		}
+		if (reserved(at) != NULL) {
+			WRONG(line, "%s may not be set here", reserved(at));
+			return;
+		}
+		at += n + (at[n] == ',');
+	}
+	*out = credmap_line_keep(line, value);
+}

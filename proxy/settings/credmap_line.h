@@ -1,0 +1,82 @@
+/*
+ * credmap_line: the values of devices.ini, one function for each kind. Each
+ * keeps a value that is allowed in the map and puts it into <out>; otherwise it
+ * complains and leaves <out> as it was. Secrets are never shown. One thread.
+ */
+#ifndef PROXY_SETTINGS_CREDMAP_LINE_H
+#define PROXY_SETTINGS_CREDMAP_LINE_H
+
+#include "settings/credmap.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The line being read, and where what it says goes. */
+struct credmap_line {
+	const char *path;
+	struct complaints *to;
+	struct credmap *map;
+	int n;
+	const char *key; /* what complaints call the value */
+	bool no_memory; /* set when there was none; the map is of no use then */
+};
+
+/* A copy of <text> in the map, or NULL with <no_memory> set. */
+const char *credmap_line_keep(struct credmap_line *line, const char *text);
+
+/* <least> to <most> letters, digits and characters of <more>. */
+void credmap_line_name(struct credmap_line *line, const char *value,
+    size_t least, size_t most, const char *more, const char **out);
+
+/* The part of the cloud's client id before its first bar; may be empty. */
+void credmap_line_client_id(
+    struct credmap_line *line, const char *value, const char **out);
+
+/* What a device sends: 1 to CREDENTIAL_MATCH_MAX bytes. */
+void credmap_line_match(
+    struct credmap_line *line, const char *value, const char **out);
+
+/* A numeric address, kept in canonical form. */
+void credmap_line_address(
+    struct credmap_line *line, const char *value, const char **out);
+
+/* A DeviceSecret, or the name of a file that holds it. */
+void credmap_line_device_secret(struct credmap_line *line, const char *value,
+    bool is_file, struct secret *out);
+
+/* A local password, or the name of a file that holds it: any bytes. */
+void credmap_line_password(struct credmap_line *line, const char *value,
+    bool is_file, struct secret *out);
+
+/* A region that has legacy public instances. */
+void credmap_line_region(
+    struct credmap_line *line, const char *value, const char **out);
+
+/* A host's name or numeric address. */
+void credmap_line_host(
+    struct credmap_line *line, const char *value, const char **out);
+
+void credmap_line_port(
+    struct credmap_line *line, const char *value, uint16_t *out);
+
+void credmap_line_path(
+    struct credmap_line *line, const char *value, const char **out);
+
+/* Warns of plain ws. */
+void credmap_line_transport(
+    struct credmap_line *line, const char *value, enum transport *out);
+
+void credmap_line_sign_method(
+    struct credmap_line *line, const char *value, enum aliyun_sign_method *out);
+
+/* "now", "none" or a number, which goes into <ms>. */
+void credmap_line_timestamp(struct credmap_line *line, const char *value,
+    enum timestamp_mode *mode, uint64_t *ms);
+
+/* "k=v,k=v", without the parameters that are not the administrator's; may be
+   empty. */
+void credmap_line_extra(
+    struct credmap_line *line, const char *value, const char **out);
+
+#endif

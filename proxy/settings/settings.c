@@ -1,0 +1,578 @@
+#include "settings/settings.h"
+
+#include "base/escape.h"
+#include "settings/value.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum type {
+	TYPE_TEXT,
+	TYPE_ADDRESS,
+	TYPE_PORT,
+	TYPE_COUNT,
+	TYPE_BYTES,
+	TYPE_MS,
+	TYPE_SECONDS,
+	TYPE_BOOL,
+	TYPE_LEVEL,
+	TYPE_TRANSPORT,
+	TYPE_TLS_VERSION
+};
+
+struct row {
+	const char *section;
+	const char *key;
+	enum type type;
+	size_t offset; /* of the member in struct settings */
+	const char *def;
+	uint64_t least;
+	uint64_t most;
+	bool live;
+};
+
+/* clang-format off */
+#define X(section, key, type, member, def, least, most, live, what)          \
+	{ section, key, TYPE_##type, offsetof(struct settings, member), def, \
+	    least, most, live },
+static const struct row rows[] = { SETTINGS(X) };
+#undef X
+
+#define X(section, key, type, member, def, least, most, live, what)          \
+	ROW_##member,
+enum { SETTINGS(X) ROW_COUNT };
+#undef X
+/* clang-format on */
+
+/* What the callers of settings_load() hold is the first member. */
+struct shared {
+	struct settings settings;
+	atomic_uint refs;
+};
+
+const char *
+transport_word(enum transport transport)
+{
+	return transport == TRANSPORT_WSS ? "wss" : "ws";
+}
+
+/* Word <i> of a type whose values are words; NULL behind the last one, and for
+   other types. */
+static const char *
+type_word(enum type type, unsigned i)
+{
+	static const char *const yes_no[] = {"no", "yes"};
+	static const char *const versions[] = {"1.2", "1.3"};
+
+	switch (type) {
+	case TYPE_BOOL:
+		return i < 2 ? yes_no[i] : NULL;
+	case TYPE_TLS_VERSION:
+		return i < 2 ? versions[i] : NULL;
+	case TYPE_LEVEL:
+		return i < LOG_LEVEL_COUNT ? log_level_word((enum log_level)i)
+					   : NULL;
+	case TYPE_TRANSPORT:
+		return i <= TRANSPORT_WS ? transport_word((enum transport)i)
+					 : NULL;
+	case TYPE_TEXT:
+	case TYPE_ADDRESS:
+	case TYPE_PORT:
+	case TYPE_COUNT:
+	case TYPE_BYTES:
+	case TYPE_MS:
+	case TYPE_SECONDS:
+		break;
+	}
+	return NULL;
+}
+
+/* Types whose member is text; of all others it is a number or a word. */
+static bool
+is_text(enum type type)
+{
+	return type == TYPE_TEXT || type == TYPE_ADDRESS;
+}
+
+static enum value_unit
+unit_of(enum type type)
+{
+	if (type == TYPE_BYTES)
+		return VALUE_BYTES;
+	return type == TYPE_MS || type == TYPE_SECONDS ? VALUE_TIME
+						       : VALUE_COUNT;
+}
+
+/* From the unit of the member to that of value.h. */
+static uint64_t
+scale(enum type type)
+{
+	return type == TYPE_SECONDS ? 1000 : 1;
+}
+
+static char *
+text_at(const struct row *row, struct settings *s)
+{
+	return (char *)s + row->offset;
+}
+
+static const char *
+text_of(const struct row *row, const struct settings *s)
+{
+	return (const char *)s + row->offset;
+}
+
+/* The number or the word's place in a member. */
+static uint64_t
+number_of(const struct row *row, const struct settings *s)
+{
+	const void *at = (const char *)s + row->offset;
+
+	switch (row->type) {
+	case TYPE_PORT:
+		return *(const setting_PORT *)at;
+	case TYPE_COUNT:
+		return *(const setting_COUNT *)at;
+	case TYPE_BYTES:
+		return *(const setting_BYTES *)at;
+	case TYPE_MS:
+		return *(const setting_MS *)at;
+	case TYPE_SECONDS:
+		return *(const setting_SECONDS *)at;
+	case TYPE_BOOL:
+		return *(const setting_BOOL *)at;
+	case TYPE_LEVEL:
+		return *(const setting_LEVEL *)at;
+	case TYPE_TRANSPORT:
+		return *(const setting_TRANSPORT *)at;
+	case TYPE_TLS_VERSION:
+		return (uint64_t)(*(const setting_TLS_VERSION *)at - 0x0303);
+	case TYPE_TEXT:
+	case TYPE_ADDRESS:
+		break;
+	}
+	assert(false); /* a text is no number */
+	return 0;
+}
+
+static void
+set_number(const struct row *row, struct settings *s, uint64_t n)
+{
+	void *at = (char *)s + row->offset;
+
+	switch (row->type) {
+	case TYPE_PORT:
+		*(setting_PORT *)at = (setting_PORT)n;
+		return;
+	case TYPE_COUNT:
+		*(setting_COUNT *)at = (setting_COUNT)n;
+		return;
+	case TYPE_BYTES:
+		*(setting_BYTES *)at = n;
+		return;
+	case TYPE_MS:
+		*(setting_MS *)at = n;
+		return;
+	case TYPE_SECONDS:
+		*(setting_SECONDS *)at = (setting_SECONDS)n;
+		return;
+	case TYPE_BOOL:
+		*(setting_BOOL *)at = n != 0;
+		return;
+	case TYPE_LEVEL:
+		*(setting_LEVEL *)at = (setting_LEVEL)n;
+		return;
+	case TYPE_TRANSPORT:
+		*(setting_TRANSPORT *)at = (setting_TRANSPORT)n;
+		return;
+	case TYPE_TLS_VERSION:
+		*(setting_TLS_VERSION *)at = (setting_TLS_VERSION)n + 0x0303;
+		return;
+	case TYPE_TEXT:
+	case TYPE_ADDRESS:
+		break;
+	}
+	assert(false); /* a text is no number */
+}
+
+/* Reads <text> into the member of <row>. False, with the member as it was, when
+   it is none of the row's values. */
+static bool
+set(const struct row *row, struct settings *s, const char *text)
+{
+	char address[VALUE_ADDRESS_MAX];
+	const char *word;
+	uint64_t n;
+
+	if (row->type == TYPE_TEXT) {
+		if (strlen(text) >= SETTING_TEXT_MAX)
+			return false;
+		strcpy(text_at(row, s), text);
+		return true;
+	}
+	if (row->type == TYPE_ADDRESS) {
+		if (!value_address(text, address))
+			return false;
+		strcpy(text_at(row, s), address);
+		return true;
+	}
+	for (unsigned i = 0; (word = type_word(row->type, i)) != NULL; i++) {
+		if (strcmp(text, word) == 0) {
+			set_number(row, s, i);
+			return true;
+		}
+	}
+	if (type_word(row->type, 0) != NULL ||
+	    !value_read(text, unit_of(row->type), &n) ||
+	    n % scale(row->type) != 0)
+		return false;
+	n /= scale(row->type);
+	if (n < row->least || n > row->most)
+		return false;
+	set_number(row, s, n);
+	return true;
+}
+
+/* What set() would have taken, for a message. */
+static void
+describe(const struct row *row, char *out, size_t size)
+{
+	char least[VALUE_TEXT_MAX];
+	char most[VALUE_TEXT_MAX];
+	enum value_unit unit = unit_of(row->type);
+	size_t at = 0;
+
+	if (row->type == TYPE_TEXT) {
+		(void)snprintf(out, size, "a text of at most %d bytes",
+		    SETTING_TEXT_MAX - 1);
+		return;
+	}
+	if (row->type == TYPE_ADDRESS) {
+		(void)snprintf(out, size, "a numeric IPv4 or IPv6 address");
+		return;
+	}
+	if (type_word(row->type, 0) == NULL) {
+		(void)snprintf(out, size, "%s to %s%s",
+		    value_write(least, unit, row->least * scale(row->type)),
+		    value_write(most, unit, row->most * scale(row->type)),
+		    row->type == TYPE_SECONDS ? ", in whole seconds"
+		    : unit == VALUE_TIME      ? ", as in 250ms, 10s, 5m, 2h"
+		    : row->type == TYPE_BYTES ? ", as in 4096, 64K, 1M"
+					      : "");
+		return;
+	}
+	out[0] = '\0';
+	for (unsigned i = 0; type_word(row->type, i) != NULL && at < size; i++)
+		at += (size_t)snprintf(out + at, size - at, "%s%s",
+		    i > 0 ? " or " : "", type_word(row->type, i));
+}
+
+struct loading {
+	struct settings *s;
+	const char *path;
+	struct complaints *to;
+	const struct row *section; /* its first row; NULL: not known */
+	/* where sections (by their first row) and keys are; 0: not seen */
+	int section_lines[ROW_COUNT];
+	int lines[ROW_COUNT];
+};
+
+static void
+on_section(void *arg, int line, const char *name)
+{
+	struct loading *l = arg;
+	char shown[64];
+	int *first;
+
+	l->section = NULL;
+	for (size_t i = 0; i < ROW_COUNT && l->section == NULL; i++)
+		if (strcmp(rows[i].section, name) == 0)
+			l->section = &rows[i];
+	if (l->section == NULL) {
+		complain(l->to, l->path, line, "there is no section [%s]",
+		    escape(shown, sizeof(shown), span_of_string(name)));
+		return;
+	}
+	first = &l->section_lines[l->section - rows];
+	if (*first != 0)
+		complain(l->to, l->path, line,
+		    "[%s] comes twice, first in line %d: put its keys together",
+		    name, *first);
+	else
+		*first = line;
+}
+
+static void
+tell_unknown(struct loading *l, int line, const char *name)
+{
+	const struct row *best = NULL;
+	unsigned best_distance = VALUE_NEAR + 1;
+
+	for (size_t i = 0; i < ROW_COUNT; i++) {
+		unsigned distance = value_distance(rows[i].key, name);
+		bool here = strcmp(rows[i].section, l->section->section) == 0;
+
+		/* of equal ones, one of this section */
+		if (distance < best_distance ||
+		    (distance == best_distance && best != NULL && here)) {
+			best = &rows[i];
+			best_distance = distance;
+		}
+	}
+	if (best == NULL)
+		complain(l->to, l->path, line, "[%s] has no key %s",
+		    l->section->section, value_name_shown(name));
+	else
+		complain(l->to, l->path, line,
+		    "[%s] has no key %s; did you mean [%s] %s?",
+		    l->section->section, value_name_shown(name), best->section,
+		    best->key);
+}
+
+static void
+on_value(void *arg, int line, const char *name, const char *value)
+{
+	struct loading *l = arg;
+	const struct row *row = NULL;
+	char allowed[128];
+	char shown[64];
+	int *first;
+
+	if (l->section == NULL)
+		return; /* told with the section */
+	for (size_t i = 0; i < ROW_COUNT && row == NULL; i++)
+		if (strcmp(rows[i].section, l->section->section) == 0 &&
+		    strcmp(rows[i].key, name) == 0)
+			row = &rows[i];
+	if (row == NULL) {
+		tell_unknown(l, line, name);
+		return;
+	}
+	first = &l->lines[row - rows];
+	if (*first != 0) {
+		complain(l->to, l->path, line,
+		    "%s comes twice, first in line %d", name, *first);
+		return;
+	}
+	*first = line;
+	if (!set(row, l->s, value)) {
+		describe(row, allowed, sizeof(allowed));
+		complain(l->to, l->path, line, "%s = %s: allowed is %s", name,
+		    escape(shown, sizeof(shown), span_of_string(value)),
+		    allowed);
+	}
+}
+
+/* A token of RFC 9110 5.6.2. */
+static bool
+is_token(const char *text)
+{
+	return value_made_of(text, 1, SETTING_TEXT_MAX, "!#$%&'*+-.^_`|~");
+}
+
+static int
+later(int a, int b)
+{
+	return a > b ? a : b;
+}
+
+/* What goes into Sec-WebSocket-Protocol. */
+static void
+check_subprotocol(
+    const struct loading *l, const char *key, const char *word, int line)
+{
+	if (word[0] != '\0' && !is_token(word))
+		complain(l->to, l->path, line,
+		    "%s: one word of letters, digits, -, _ and . is allowed, "
+		    "or nothing",
+		    key);
+}
+
+/* What the table cannot say of a row. */
+static void
+check_rows(const struct loading *l)
+{
+	const struct settings *s = l->s;
+
+	if (!value_path(s->cloud_path))
+		complain(l->to, l->path, l->lines[ROW_cloud_path],
+		    "path: it starts with / and holds no blanks, no # and "
+		    "ASCII only");
+	check_subprotocol(l, "subprotocol", s->cloud_subprotocol,
+	    l->lines[ROW_cloud_subprotocol]);
+	check_subprotocol(l, "subprotocol_3_1", s->cloud_subprotocol_3_1,
+	    l->lines[ROW_cloud_subprotocol_3_1]);
+	if (s->cloud_transport == TRANSPORT_WS)
+		warn_of(l->to, l->path, l->lines[ROW_cloud_transport],
+		    "transport = ws: everything goes to the cloud in the "
+		    "clear; for labs only");
+	if (!s->tls_verify)
+		warn_of(l->to, l->path, l->lines[ROW_tls_verify],
+		    "verify = no: any certificate is taken, anyone on the way "
+		    "can read and change everything; for labs only");
+}
+
+/* What no row alone can say. */
+static void
+check_together(const struct loading *l)
+{
+	const struct settings *s = l->s;
+	int least_line = l->lines[ROW_keep_alive_min_s];
+	int most_line = l->lines[ROW_keep_alive_max_s];
+	int zero_line = l->lines[ROW_keep_alive_zero_s];
+
+	if (s->keep_alive_min_s > s->keep_alive_max_s)
+		complain(l->to, l->path, later(least_line, most_line),
+		    "keep_alive_min (%us) is over keep_alive_max (%us)",
+		    s->keep_alive_min_s, s->keep_alive_max_s);
+	else if (s->keep_alive_zero_s < s->keep_alive_min_s ||
+		 s->keep_alive_zero_s > s->keep_alive_max_s)
+		complain(l->to, l->path,
+		    later(zero_line, later(least_line, most_line)),
+		    "keep_alive_zero (%us) is not between keep_alive_min "
+		    "(%us) and keep_alive_max (%us)",
+		    s->keep_alive_zero_s, s->keep_alive_min_s,
+		    s->keep_alive_max_s);
+	else if (s->ping_interval_ms > UINT64_C(1000) * s->keep_alive_max_s)
+		warn_of(l->to, l->path,
+		    later(l->lines[ROW_ping_interval_ms], most_line),
+		    "ping_interval is over keep_alive_max, so it is never "
+		    "reached");
+	if (s->tls_verify && !s->tls_system_roots && s->tls_ca_file[0] == '\0')
+		complain(l->to, l->path, l->lines[ROW_tls_system_roots],
+		    "system_roots = no leaves no trusted root: set ca_file");
+}
+
+/* A relative path starts at the folder of the file it stands in, wherever the
+   program was started. */
+static void
+place_ca_file(const struct loading *l)
+{
+	const char *slash = strrchr(l->path, '/');
+	char *name = l->s->tls_ca_file;
+	int line = l->lines[ROW_tls_ca_file];
+	char path[SETTING_TEXT_MAX];
+	int n = snprintf(path, sizeof(path), "%.*s%s",
+	    slash == NULL || name[0] == '/' ? 0 : (int)(slash + 1 - l->path),
+	    l->path, name);
+
+	if (name[0] == '\0')
+		return;
+	if (n < 0 || (size_t)n >= sizeof(path)) {
+		complain(l->to, l->path, line,
+		    "ca_file: the path is over %d "
+		    "bytes",
+		    SETTING_TEXT_MAX - 1);
+		return;
+	}
+	memcpy(name, path, (size_t)n + 1);
+	if (access(name, R_OK) != 0)
+		complain(l->to, l->path, line, "ca_file: %s cannot be read: %s",
+		    name, strerror(errno));
+}
+
+struct settings *
+settings_load(const char *path, struct complaints *to)
+{
+	struct shared *shared = calloc(1, sizeof(*shared));
+	struct loading l = {.path = path, .to = to};
+	const struct ini_handler handler = {on_section, on_value, &l};
+	unsigned errors = to->errors;
+
+	if (shared == NULL) {
+		complain(to, path != NULL ? path : "", 0, "out of memory");
+		return NULL;
+	}
+	atomic_init(&shared->refs, 1);
+	l.s = &shared->settings;
+	for (size_t i = 0; i < ROW_COUNT; i++) {
+		bool ok = set(&rows[i], l.s, rows[i].def);
+
+		assert(ok);
+		(void)ok;
+	}
+	if (path == NULL)
+		return l.s;
+	(void)!ini_read(path, &handler, to); /* its errors are counted */
+	check_rows(&l);
+	place_ca_file(&l);
+	if (to->errors == errors)
+		check_together(&l);
+	if (to->errors == errors)
+		return l.s;
+	free(shared);
+	return NULL;
+}
+
+struct settings *
+settings_ref(struct settings *s)
+{
+	struct shared *shared = (struct shared *)s;
+
+	atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
+	return s;
+}
+
+void
+settings_unref(struct settings *s)
+{
+	struct shared *shared = (struct shared *)s;
+
+	if (s != NULL && atomic_fetch_sub(&shared->refs, 1) == 1)
+		free(shared);
+}
+
+/* The value as it would stand in the file. */
+static const char *
+show(const struct row *row, const struct settings *s,
+    char out[static VALUE_TEXT_MAX])
+{
+	if (is_text(row->type))
+		return text_of(row, s);
+	if (type_word(row->type, 0) != NULL)
+		return type_word(row->type, (unsigned)number_of(row, s));
+	return value_write(
+	    out, unit_of(row->type), number_of(row, s) * scale(row->type));
+}
+
+static bool
+same(const struct row *row, const struct settings *a, const struct settings *b)
+{
+	if (is_text(row->type))
+		return strcmp(text_of(row, a), text_of(row, b)) == 0;
+	return number_of(row, a) == number_of(row, b);
+}
+
+void
+settings_show(const struct settings *s,
+    void (*tell)(void *arg, const char *section, const char *key,
+	const char *value, bool is_default),
+    void *arg)
+{
+	for (size_t i = 0; i < ROW_COUNT; i++) {
+		const struct row *row = &rows[i];
+		char out[VALUE_TEXT_MAX];
+		struct settings defaults;
+		bool is_default;
+
+		is_default =
+		    set(row, &defaults, row->def) && same(row, s, &defaults);
+		/* "60s" rather than "1m", where the table says so */
+		tell(arg, row->section, row->key,
+		    is_default ? row->def : show(row, s, out), is_default);
+	}
+}
+
+void
+settings_fixed_changes(const struct settings *old, const struct settings *fresh,
+    void (*tell)(void *arg, const char *section, const char *key), void *arg)
+{
+	for (size_t i = 0; i < ROW_COUNT; i++)
+		if (!rows[i].live && !same(&rows[i], old, fresh))
+			tell(arg, rows[i].section, rows[i].key);
+}

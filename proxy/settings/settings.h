@@ -1,0 +1,118 @@
+/*
+ * settings: proxy.ini as one immutable object. Each key is one row of the table
+ * SETTINGS below; reader, "check" output, sample file and manual follow it, and
+ * a test compares them.
+ *
+ * Reference-counted: every thread may hold one and read it without a lock.
+ */
+#ifndef PROXY_SETTINGS_SETTINGS_H
+#define PROXY_SETTINGS_SETTINGS_H
+
+#include "base/attr.h"
+#include "base/log.h"
+#include "settings/ini.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SETTING_TEXT_MAX = 160 };
+
+enum transport { TRANSPORT_WSS, TRANSPORT_WS };
+
+/* The word in both files: wss or ws. */
+const char *transport_word(enum transport transport);
+
+/*
+ * section, key, type, C member, default, least, most, may change on reload,
+ * what it is. Types: TEXT (SETTING_TEXT_MAX bytes with NUL), ADDRESS (a numeric
+ * IPv4 or IPv6 address as text), PORT, COUNT (a number), BYTES (a number, K and
+ * M understood, 1024-based), MS (a time: "250ms", "10s", "5m", "2h"; plain
+ * numbers are seconds; kept in milliseconds), SECONDS (the same, kept in
+ * seconds), BOOL (yes or no), LEVEL (log level), TRANSPORT (wss or ws),
+ * TLS_VERSION (1.2 or 1.3). Bounds of times are in the unit of the member.
+ */
+/* clang-format off */
+#define SETTINGS(X) \
+X("listen", "address",         ADDRESS,   listen_address,        "0.0.0.0", 0, 0, false, "the address devices connect to") \
+X("listen", "port",            PORT,      listen_port,           "1883", 0, 65535, false, "the port devices connect to; 0: a free one, which the ready line names") \
+X("listen", "backlog",         COUNT,     listen_backlog,        "1024", 1, 65535, false, "connections that may wait to be accepted") \
+X("cloud", "port",             PORT,      cloud_port,            "443", 1, 65535, true, "the cloud's port, unless a product or device has its own") \
+X("cloud", "path",             TEXT,      cloud_path,            "/mqtt", 0, 0, true, "the WebSocket path, unless a product or device has its own") \
+X("cloud", "transport",        TRANSPORT, cloud_transport,       "wss", 0, 0, true, "wss, or ws (plain, for labs only)") \
+X("cloud", "subprotocol",      TEXT,      cloud_subprotocol,     "mqtt", 0, 0, true, "the WebSocket subprotocol offered; empty: none") \
+X("cloud", "subprotocol_3_1",  TEXT,      cloud_subprotocol_3_1, "", 0, 0, true, "another subprotocol for devices of MQTT 3.1, such as mqttv3.1; empty: the same") \
+X("cloud", "retry_after_max",  MS,        retry_after_max_ms,    "1h", 0, 86400000, true, "how long the cloud may ask not to be dialled (HTTP Retry-After)") \
+X("cloud", "keep_alive_min",   SECONDS,   keep_alive_min_s,      "30s", 1, 65535, true, "the least keep-alive the cloud takes") \
+X("cloud", "keep_alive_max",   SECONDS,   keep_alive_max_s,      "1200s", 1, 65535, true, "the most keep-alive the cloud takes") \
+X("cloud", "keep_alive_zero",  SECONDS,   keep_alive_zero_s,     "300s", 1, 65535, true, "the keep-alive signed up for when the device has none (0)") \
+X("cloud", "ping_interval",    MS,        ping_interval_ms,      "60s", 100, 1200000, true, "a ping is sent to the cloud when nothing was written for so long") \
+X("cloud", "ping_timeout",     MS,        ping_timeout_ms,       "20s", 100, 600000, true, "the link is lost when a ping is not answered in this time") \
+X("cloud", "resolve_timeout",  MS,        resolve_timeout_ms,    "5s", 50, 120000, true, "to resolve the cloud's host") \
+X("cloud", "tcp_timeout",      MS,        tcp_timeout_ms,        "10s", 50, 120000, true, "to connect, over all addresses") \
+X("cloud", "tls_timeout",      MS,        tls_timeout_ms,        "10s", 50, 120000, true, "for the TLS handshake") \
+X("cloud", "upgrade_timeout",  MS,        upgrade_timeout_ms,    "10s", 50, 120000, true, "for the answer to the WebSocket request") \
+X("cloud", "login_timeout",    MS,        login_timeout_ms,      "10s", 50, 120000, true, "for the cloud's CONNACK") \
+X("cloud", "write_timeout",    MS,        cloud_write_timeout_ms, "60s", 100, 3600000, true, "the link is lost when the cloud takes nothing for so long") \
+X("cloud", "close_timeout",    MS,        close_timeout_ms,      "2s", 10, 60000, true, "for the closing handshake with the cloud, and for a device to take its last bytes") \
+X("tls", "ca_file",            TEXT,      tls_ca_file,           "", 0, 0, true, "more trusted roots (PEM), besides the system's; a relative path starts at the folder of this file") \
+X("tls", "system_roots",       BOOL,      tls_system_roots,      "yes", 0, 0, true, "trust the system's roots") \
+X("tls", "min_version",        TLS_VERSION, tls_min_version,     "1.2", 0, 0, true, "the oldest TLS version spoken") \
+X("tls", "verify",             BOOL,      tls_verify,            "yes", 0, 0, true, "no: take any certificate (labs only; said loudly)") \
+X("limits", "workers",         COUNT,     workers,               "0", 0, 256, false, "threads that carry sessions; 0: one for each usable CPU") \
+X("limits", "devices",         COUNT,     devices_max,           "10000", 1, 1000000, true, "connections from devices at once") \
+X("limits", "devices_per_address", COUNT, devices_per_address_max, "0", 0, 1000000, true, "connections at once from one address; 0: no limit of its own") \
+X("limits", "connect_timeout", MS,        connect_timeout_ms,    "10s", 50, 600000, true, "for a device's complete CONNECT") \
+X("limits", "connect_max",     BYTES,     connect_max_bytes,     "64K", 64, 1048576, true, "a longer CONNECT is refused") \
+X("limits", "packet_max",      BYTES,     packet_max_bytes,      "1M", 128, 268435460, true, "a longer packet from a device is refused") \
+X("limits", "idle_timeout",    MS,        idle_timeout_ms,       "1h", 100, 604800000, true, "for devices with keep-alive 0: closed after this much silence") \
+X("limits", "device_write_timeout", MS,   device_write_timeout_ms, "60s", 100, 3600000, true, "a device that takes nothing for so long is closed") \
+X("limits", "session_buffer",  BYTES,     session_buffer_bytes,  "512K", 65536, 67108864, true, "kept for one session at most, both ways together") \
+X("limits", "total_buffer",    BYTES,     total_buffer_bytes,    "128M", 1048576, 17179869184, true, "kept for all sessions at most; each worker has its share of it, but never less than four times session_buffer") \
+X("limits", "drain_timeout",   MS,        drain_timeout_ms,      "10s", 0, 600000, true, "for all sessions to end in order at shutdown") \
+X("log", "level",              LEVEL,     log_level,             "info", 0, 0, true, "error, warning, notice, info or debug")
+/* clang-format on */
+
+/* C types of the setting types */
+typedef char setting_TEXT[SETTING_TEXT_MAX];
+typedef char setting_ADDRESS[SETTING_TEXT_MAX];
+typedef uint16_t setting_PORT;
+typedef uint32_t setting_COUNT;
+typedef uint64_t setting_BYTES;
+typedef uint64_t setting_MS;
+typedef uint32_t setting_SECONDS;
+typedef bool setting_BOOL;
+typedef enum log_level setting_LEVEL;
+typedef enum transport setting_TRANSPORT;
+typedef int setting_TLS_VERSION; /* 0x0303 or 0x0304, as on the wire */
+
+#define X(section, key, type, member, def, least, most, live, what)            \
+	setting_##type member;
+struct settings {
+	SETTINGS(X)
+};
+#undef X
+
+/* Reads <path>; NULL path: all defaults. NULL after errors, which were told. */
+NODISCARD struct settings *settings_load(
+    const char *path, struct complaints *to);
+struct settings *settings_ref(struct settings *s);
+/* NULL is fine. */
+void settings_unref(struct settings *s);
+
+/* Writes "section.key = value" lines for every setting, in table order, to
+   <tell>; values as they would stand in the file. */
+void settings_show(const struct settings *s,
+    void (*tell)(void *arg, const char *section, const char *key,
+	const char *value, bool is_default),
+    void *arg);
+
+/*
+ * Names the settings that differ between <old> and <fresh> and cannot change
+ * while running (the row says so), one call each.
+ */
+void settings_fixed_changes(const struct settings *old,
+    const struct settings *fresh,
+    void (*tell)(void *arg, const char *section, const char *key), void *arg);
+
+#endif
