@@ -1,0 +1,479 @@
+#include "link/link_parts.h"
+
+#include "base/clock.h"
+#include "codec/mqtt.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+	MID_MESSAGE_RETRY_MS = 1000,
+	TIMER_SLACK_MS = 5 /* the deadline clock is a few milliseconds coarse */
+};
+
+/* ---- the machine ---- */
+
+static check_fn deadline_alive, deadline_over;
+
+struct rule {
+	enum link_state in;
+	enum link_event on;
+	check_fn *check;
+	enum link_state then;
+};
+
+/* clang-format off */
+static const struct rule rules[] = {
+	/* in state      on event       check                 then */
+	{ LINK_IDLE,     EV_DIAL,       NULL,                 LINK_RESOLVE },
+	{ LINK_RESOLVE,  EV_RESOLVED,   link_have_address,    LINK_TCP },
+	{ LINK_TCP,      EV_IO,         link_have_connected,  LINK_TLS },
+	{ LINK_TLS,      EV_IO,         link_have_handshake,  LINK_UPGRADE },
+	{ LINK_UPGRADE,  EV_IO,         link_have_101,        LINK_LOGIN },
+	{ LINK_LOGIN,    EV_IO,         link_carry,           LINK_LOGIN },
+	{ LINK_LOGIN,    EV_LOGGED_IN,  NULL,                 LINK_UP },
+	{ LINK_UP,       EV_IO,         link_carry,           LINK_UP },
+	{ LINK_CLOSING,  EV_IO,         link_have_closed,     LINK_IDLE },
+
+	{ LINK_RESOLVE,  EV_DEADLINE,   deadline_over,        LINK_RESOLVE },
+	{ LINK_TCP,      EV_DEADLINE,   link_next_address,    LINK_TCP },
+	{ LINK_TLS,      EV_DEADLINE,   deadline_over,        LINK_TLS },
+	{ LINK_UPGRADE,  EV_DEADLINE,   deadline_over,        LINK_UPGRADE },
+	{ LINK_LOGIN,    EV_DEADLINE,   deadline_over,        LINK_LOGIN },
+	{ LINK_UP,       EV_DEADLINE,   deadline_alive,       LINK_UP },
+	{ LINK_CLOSING,  EV_DEADLINE,   NULL,                 LINK_IDLE },
+};
+
+/* What it means when a state outlives its deadline. */
+static const enum reason deadline_reasons[LINK_STATE_COUNT] = {
+	[LINK_RESOLVE] = R_RESOLVE_TIMEOUT,
+	[LINK_TCP]     = R_TCP_TIMEOUT,
+	[LINK_TLS]     = R_TLS_TIMEOUT,
+	[LINK_UPGRADE] = R_UPGRADE_TIMEOUT,
+	[LINK_LOGIN]   = R_LOGIN_TIMEOUT,
+};
+
+static void begin_up(struct link *l);   /* from now on: pings */
+static void begin_idle(struct link *l); /* give everything back */
+
+static void (*const begin[LINK_STATE_COUNT])(struct link *l) = {
+	[LINK_RESOLVE] = link_begin_resolve,
+	[LINK_TCP]     = link_begin_tcp,
+	[LINK_TLS]     = link_begin_tls,
+	[LINK_UPGRADE] = link_begin_upgrade,
+	[LINK_LOGIN]   = link_begin_login,
+	[LINK_UP]      = begin_up,
+	[LINK_CLOSING] = link_begin_closing,
+	[LINK_IDLE]    = begin_idle,
+};
+/* clang-format on */
+
+#define X(name, waits_for) [LINK_##name] = #name,
+static const char *const state_words[LINK_STATE_COUNT] = {LINK_STATES(X)};
+#undef X
+#define X(name, waits_for) [LINK_##name] = waits_for,
+static const char *const state_waits[LINK_STATE_COUNT] = {LINK_STATES(X)};
+#undef X
+
+const char *
+link_state_word(enum link_state state)
+{
+	return state_words[state];
+}
+
+bool
+link_is_open(const struct link *l)
+{
+	return l->state == LINK_LOGIN || l->state == LINK_UP;
+}
+
+uint64_t
+link_deadline_of(const struct link *l)
+{
+	const struct settings *s = l->env->settings;
+
+	switch (l->state) {
+	case LINK_RESOLVE:
+		return s->resolve_timeout_ms;
+	case LINK_TCP: /* each address has its share */
+		return s->tcp_timeout_ms / l->dialling->lookup->count;
+	case LINK_TLS:
+		return s->tls_timeout_ms;
+	case LINK_UPGRADE:
+		return s->upgrade_timeout_ms;
+	case LINK_LOGIN:
+		return s->login_timeout_ms;
+	case LINK_CLOSING:
+		return s->close_timeout_ms;
+	case LINK_IDLE:
+	case LINK_UP: /* has several, see link_arm_up() */
+	case LINK_STATE_COUNT:
+		break;
+	}
+	return 0;
+}
+
+void
+link_arm(struct link *l, uint64_t ms)
+{
+	struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
+	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+
+	(void)evtimer_add(&l->timer, &tv);
+}
+
+/* What writes l->state (but for link_lose() and link_abort()); always the
+   caller's last act. */
+void
+link_enter(struct link *l, enum link_state to)
+{
+	uint64_t deadline_ms;
+
+	l->state = to;
+	(void)evtimer_del(&l->timer);
+	deadline_ms = link_deadline_of(l);
+	if (deadline_ms > 0)
+		link_arm(l, deadline_ms);
+	begin[to](l);
+}
+
+static const struct rule *
+rule_find(enum link_state in, enum link_event on)
+{
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+		if (rules[i].in == in && rules[i].on == on)
+			return &rules[i];
+	return NULL;
+}
+
+/* The only entry point: every callback ends here. */
+void
+link_event(struct link *l, enum link_event on)
+{
+	const struct rule *r = rule_find(l->state, on);
+	struct fault why = {.why = R_NONE};
+	enum verdict v;
+
+	if (r == NULL)
+		return; /* late news of something given up */
+	v = r->check != NULL ? r->check(l, &why) : GO;
+	if (l->state != r->in)
+		return; /* the owner has closed it from inside the check */
+	if (v == FAIL)
+		link_lose(l, l->close_code, &why);
+	else if (v == GO)
+		link_enter(l, r->then);
+}
+
+void
+link_on_io(evutil_socket_t fd, short what, void *arg)
+{
+	struct link *l = arg;
+
+	(void)fd;
+	if (what & EV_READ)
+		l->readable = true;
+	link_event(l, EV_IO);
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	link_event(arg, EV_DEADLINE);
+}
+
+static void
+on_again(void *arg)
+{
+	link_event(arg, EV_IO);
+}
+
+/* ---- giving back ---- */
+
+void
+link_drop_lookup(struct dialling *d)
+{
+	if (d->lookup == NULL)
+		return;
+	if (d->lookup->link == NULL)
+		free(d->lookup); /* it is back */
+	else
+		d->lookup->link = NULL; /* it frees itself when it is */
+	d->lookup = NULL;
+}
+
+void
+link_drop_dialling(struct link *l)
+{
+	if (l->dialling == NULL)
+		return;
+	link_drop_lookup(l->dialling);
+	buffer_free(&l->dialling->head);
+	free(l->dialling);
+	l->dialling = NULL;
+}
+
+void
+link_drop_socket(struct link *l)
+{
+	if (l->stream.fd >= 0)
+		(void)event_del(&l->io);
+	stream_close(&l->stream);
+	l->readable = false;
+	l->env->loop->out_n = 0; /* its frames must not go to another link */
+}
+
+static void
+drop_all(struct link *l)
+{
+	(void)evtimer_del(&l->timer);
+	task_cancel(&l->again);
+	link_drop_dialling(l);
+	link_drop_socket(l);
+	loop_unkeep(l->env->loop, &l->kept, l->kept.n);
+}
+
+static void
+begin_idle(struct link *l)
+{
+	drop_all(l);
+	l->owner->on_idle(l->arg);
+}
+
+/*
+ * Ends a dial or an open link for <why>. Where a close frame can still be sent
+ * (<code> is not WS_CLOSE_NONE), the cloud is told and has its time to answer.
+ */
+void
+link_lose(struct link *l, enum ws_close_code code, const struct fault *why)
+{
+	bool told = l->lost_told;
+
+	if (l->state == LINK_IDLE)
+		return;
+	l->lost_told = true;
+	if (link_is_open(l) && (code != WS_CLOSE_NONE || l->close_seen) &&
+	    !l->stream.broken) {
+		l->close_code = (uint16_t)code;
+		if (!told)
+			l->owner->on_lost(l->arg, why);
+		if (link_is_open(l))
+			link_enter(l, LINK_CLOSING);
+		return;
+	}
+	/* so that an owner who closes from inside on_lost meets a link that is
+	   on its way out already */
+	l->state = LINK_CLOSING;
+	drop_all(l);
+	if (!told)
+		l->owner->on_lost(l->arg, why);
+	if (l->state == LINK_CLOSING)
+		link_enter(l, LINK_IDLE);
+}
+
+void
+link_lose_for_memory(struct link *l)
+{
+	struct fault why;
+
+	(void)fault_set(
+	    &why, R_OUT_OF_MEMORY, "in state %s", link_state_word(l->state));
+	link_lose(l, WS_CLOSE_NONE, &why);
+}
+
+static enum verdict
+deadline_over(struct link *l, struct fault *why)
+{
+	if (link_is_open(l))
+		l->close_code = WS_CLOSE_NORMAL;
+	(void)fault_set(why, deadline_reasons[l->state],
+	    "%s port %u: %llu ms waited for %s", l->target->host,
+	    l->target->port, (unsigned long long)link_deadline_of(l),
+	    state_waits[l->state]);
+	return FAIL;
+}
+
+/* ---- LOGIN and UP: time ---- */
+
+void
+link_logged_in(struct link *l, uint32_t ping_interval_ms)
+{
+	l->ping_interval_ms = ping_interval_ms;
+	link_event(l, EV_LOGGED_IN);
+}
+
+static void
+begin_up(struct link *l)
+{
+	link_arm_up(l);
+}
+
+/* The earliest of what may fall due while the link is up. */
+void
+link_arm_up(struct link *l)
+{
+	const struct settings *s = l->env->settings;
+	uint64_t now_ms = clock_mono_ms();
+	uint64_t due_ms = UINT64_MAX;
+	uint64_t t;
+
+	if (l->state != LINK_UP)
+		return; /* the state's own deadline runs */
+	if (l->blocked_ms != 0) {
+		due_ms = l->blocked_ms + s->cloud_write_timeout_ms;
+	} else if (l->ping_interval_ms != 0 &&
+		   (l->ping_sent_ms == 0 || l->paused)) {
+		due_ms = l->wrote_ms + l->ping_interval_ms;
+		if (l->mid_message && due_ms <= now_ms)
+			due_ms = now_ms + MID_MESSAGE_RETRY_MS;
+	}
+	/* a cloud that is not read cannot be heard answering */
+	t = l->ping_sent_ms + s->ping_timeout_ms;
+	if (l->ping_sent_ms != 0 && !l->paused && t < due_ms)
+		due_ms = t;
+	if (due_ms != UINT64_MAX)
+		link_arm(l,
+		    (due_ms > now_ms ? due_ms - now_ms : 0) + TIMER_SLACK_MS);
+}
+
+static void
+put_ping(struct link *l, uint64_t now_ms)
+{
+	uint8_t packet[MQTT_SMALL_MAX];
+	size_t n = mqtt_pingreq_write(packet);
+
+	l->ping_sent_ms = now_ms;
+	link_put(l, WS_BINARY, (struct span){packet, n}, true);
+	link_flush(l);
+}
+
+static enum verdict
+deadline_alive(struct link *l, struct fault *why)
+{
+	const struct settings *s = l->env->settings;
+	uint64_t now_ms = clock_mono_ms();
+
+	/* what is not read cannot be heard */
+	if (l->ping_sent_ms != 0 && loop_starves(l->env->loop, &l->again))
+		l->ping_sent_ms = now_ms;
+	if (l->blocked_ms != 0 &&
+	    now_ms >= l->blocked_ms + s->cloud_write_timeout_ms) {
+		l->stream.broken = true;
+		(void)fault_set(why, R_CLOUD_STUCK, "nothing taken for %llu ms",
+		    (unsigned long long)(now_ms - l->blocked_ms));
+		return FAIL;
+	}
+	if (l->ping_sent_ms != 0 && !l->paused &&
+	    now_ms >= l->ping_sent_ms + s->ping_timeout_ms) {
+		l->stream.broken = true;
+		(void)fault_set(why, R_CLOUD_SILENT, "no PINGRESP for %llu ms",
+		    (unsigned long long)(now_ms - l->ping_sent_ms));
+		return FAIL;
+	}
+	if (l->blocked_ms == 0 && !l->mid_message &&
+	    (l->ping_sent_ms == 0 || l->paused) && l->ping_interval_ms != 0 &&
+	    now_ms >= l->wrote_ms + l->ping_interval_ms)
+		put_ping(l, now_ms);
+	link_arm_up(l);
+	return STAY;
+}
+
+void
+link_ponged(struct link *l)
+{
+	l->ping_sent_ms = 0;
+	link_arm_up(l);
+}
+
+void
+link_pause(struct link *l, bool paused)
+{
+	if (l->paused == paused)
+		return;
+	l->paused = paused;
+	if (paused)
+		return;
+	if (l->ping_sent_ms != 0)
+		l->ping_sent_ms = clock_mono_ms();
+	link_arm_up(l);
+	/* no event will come for what is there already */
+	if (l->readable)
+		loop_again(l->env->loop, &l->again);
+}
+
+/* ---- the owner's side ---- */
+
+void
+link_init(struct link *l, struct link_env *env, const struct link_owner *owner,
+    void *arg)
+{
+	*l = (struct link){.env = env, .owner = owner, .arg = arg};
+	stream_init(&l->stream);
+	(void)evtimer_assign(&l->timer, env->loop->base, on_timer, l);
+	task_init(&l->again, on_again, l);
+}
+
+void
+link_dial(struct link *l, const struct credential *target, uint8_t level)
+{
+	assert(l->state == LINK_IDLE);
+	l->target = target;
+	l->level = level;
+	l->dialled_ms = clock_mono_ms();
+	l->wrote_ms = l->dialled_ms;
+	l->blocked_ms = l->ping_sent_ms = 0;
+	l->ping_interval_ms = 0;
+	l->paused = l->deaf = l->mid_message = l->lost_told = false;
+	l->pong_due = l->close_due = l->close_seen = false;
+	l->close_code = WS_CLOSE_NONE;
+	link_event(l, EV_DIAL);
+}
+
+void
+link_retarget(struct link *l, const struct credential *target)
+{
+	l->target = target;
+}
+
+void
+link_close(struct link *l, enum ws_close_code code)
+{
+	bool lost = l->lost_told; /* for a reason that has its own code */
+
+	l->lost_told = true; /* the owner knows */
+	if (link_is_open(l)) {
+		if (!lost)
+			l->close_code = (uint16_t)code;
+		link_enter(l, LINK_CLOSING);
+	} else if (l->state != LINK_IDLE && l->state != LINK_CLOSING) {
+		link_enter(l, LINK_IDLE);
+	}
+}
+
+void
+link_fail(struct link *l, enum ws_close_code code, const struct fault *why)
+{
+	if (link_is_open(l))
+		link_lose(l, code, why);
+}
+
+void
+link_abort(struct link *l)
+{
+	drop_all(l);
+	l->state = LINK_IDLE;
+}
+
+const char *
+link_tls_version(const struct link *l)
+{
+	return l->stream.ssl != NULL ? SSL_get_version(l->stream.ssl) : "plain";
+}
+
+bool
+link_tls_resumed(const struct link *l)
+{
+	return l->stream.ssl != NULL && SSL_session_reused(l->stream.ssl) == 1;
+}

@@ -1,0 +1,171 @@
+/*
+ * link: one dialled connection to the cloud: name, TCP, TLS, WebSocket, and the
+ * frames on it. A link is embedded in the session that owns it, lives on the
+ * session's thread, and can be dialled again once it is idle.
+ *
+ *	IDLE -> RESOLVE -> TCP -> TLS -> UPGRADE -> LOGIN -> UP -> CLOSING ->
+ *IDLE
+ *
+ * The link carries bytes; what they say is the owner's business. The owner logs
+ * in when told that the link is open, and says when the cloud has accepted.
+ */
+#ifndef PROXY_LINK_LINK_H
+#define PROXY_LINK_LINK_H
+
+#include "base/attr.h"
+#include "base/buffer.h"
+#include "base/fault.h"
+#include "base/mailbox.h"
+#include "base/span.h"
+#include "codec/ws.h"
+#include "link/holdoff.h"
+#include "link/loop.h"
+#include "link/resolver.h"
+#include "link/stream.h"
+#include "link/trust.h"
+#include "settings/credmap.h"
+#include "settings/settings.h"
+
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* name, what it is waiting for */
+#define LINK_STATES(X)                                                         \
+	X(IDLE, "to be dialled")                                               \
+	X(RESOLVE, "addresses of the cloud's host")                            \
+	X(TCP, "a TCP connection")                                             \
+	X(TLS, "a verified TLS handshake")                                     \
+	X(UPGRADE, "HTTP 101 to the WebSocket request")                        \
+	X(LOGIN, "the cloud's CONNACK")                                        \
+	X(UP, "bytes from either side")                                        \
+	X(CLOSING, "the cloud's end of the close")
+
+#define X(name, waits_for) LINK_##name,
+enum link_state { LINK_STATES(X) LINK_STATE_COUNT };
+#undef X
+
+const char *link_state_word(enum link_state state);
+
+/*
+ * What the owner is told. Each call may come from inside any link function but
+ * link_init(), and the owner may call any link function from inside it.
+ */
+struct link_owner {
+	/* The WebSocket is open: put the CONNECT. */
+	void (*on_open)(void *arg);
+	/* A piece of a message; the payload lies in the loop's scratch and may
+	   be changed there. */
+	void (*on_data)(void *arg, const struct ws_event *piece);
+	/* All pieces of one read have been told. */
+	void (*on_batch)(void *arg);
+	/* Nothing is kept any more: more may be put. */
+	void (*on_room)(void *arg);
+	/* The link was lost, or the dial failed. Once for a dial at most, and
+	   not for a close the owner asked for. */
+	void (*on_lost)(void *arg, const struct fault *why);
+	/* Idle again. Once for every dial, last. */
+	void (*on_idle)(void *arg);
+};
+
+/* What a worker's links share; the pointers may be exchanged by a reload. */
+struct link_env {
+	struct loop *loop;
+	struct mailbox *mailbox; /* the worker's own: look-ups come back here */
+	struct mailbox *resolver_mailbox; /* the door's */
+	void (*resolver_open)(
+	    struct letter *l, void *arg); /* opens a look-up */
+	struct settings *settings;
+	struct trust *trust;
+	struct tickets *tickets;
+	struct holdoffs *holdoffs;
+	uint64_t max_message_bytes; /* of the cloud's; 0: no limit */
+};
+
+struct link {
+	struct link_env *env;
+	const struct link_owner *owner;
+	void *arg;
+	const struct credential *target; /* the owner's; see link_retarget() */
+	enum link_state state;
+	uint8_t level; /* of MQTT, for the subprotocol */
+	struct dialling
+	    *dialling; /* what only a dial needs; NULL from LOGIN on */
+	struct stream stream;
+	struct event io;
+	struct event timer;
+	struct task again;
+	struct ws_reader reader;
+	struct buffer kept; /* frames the cloud has not taken yet */
+	bool readable;      /* nothing has said "no more" yet */
+	bool paused;        /* the owner takes no more for now */
+	bool deaf;          /* closing after an error: input is thrown away */
+	bool mid_message;   /* of what we send: a fragment has gone before */
+	bool lost_told;
+	bool pong_due;
+	bool close_due;      /* a close frame is to be written */
+	bool close_seen;     /* the cloud's close frame has come */
+	uint16_t close_code; /* of ours */
+	uint8_t pong_bytes;
+	uint8_t pong[WS_CONTROL_MAX];
+	uint32_t ping_interval_ms; /* 0: none */
+	uint64_t wrote_ms;
+	uint64_t ping_sent_ms; /* 0: no answer is awaited */
+	uint64_t blocked_ms;   /* since when frames are kept; 0: none are */
+	uint64_t dialled_ms;
+};
+
+/* <env>, <owner> and <arg> must outlive the link. */
+void link_init(struct link *l, struct link_env *env,
+    const struct link_owner *owner, void *arg);
+
+/* Only when idle. The outcome comes by on_open or on_lost. <target> is borrowed
+   until on_idle. <level> is the MQTT protocol level that will be spoken. */
+void link_dial(struct link *l, const struct credential *target, uint8_t level);
+
+/* The same place, in a map that has replaced the old one. */
+void link_retarget(struct link *l, const struct credential *target);
+
+/*
+ * Puts one frame: a whole message, or a fragment of one. <opcode> is WS_BINARY
+ * or WS_TEXT where the message begins, WS_CONTINUATION after that. At most
+ * LOOP_IN_BYTES. Only while link_takes().
+ */
+void link_put(
+    struct link *l, enum ws_opcode opcode, struct span payload, bool ends);
+
+/* Writes what was put since the last flush; to be called before the callback
+   ends. What the cloud does not take at once is kept. */
+void link_flush(struct link *l);
+
+/* True while the link is open and keeps nothing: the owner may put more. */
+bool link_takes(const struct link *l);
+
+/* Accepted: from now on a ping is sent whenever nothing was written for
+   <ping_interval_ms>. */
+void link_logged_in(struct link *l, uint32_t ping_interval_ms);
+
+/* The cloud has answered a ping. */
+void link_ponged(struct link *l);
+
+/* While paused the owner gets no data (and the cloud is not read). */
+void link_pause(struct link *l, bool paused);
+
+/* Writes what is kept, closes in order with <code>, and drops the connection
+   when the cloud does not close within its time. Harmless when idle. */
+void link_close(struct link *l, enum ws_close_code code);
+
+/* What the owner found to be against the protocol: as a lost link, and the
+   cloud is told <code>. */
+void link_fail(
+    struct link *l, enum ws_close_code code, const struct fault *why);
+
+/* At once, with no word to anybody: neither the cloud nor the owner. */
+void link_abort(struct link *l);
+
+/* TLS facts for the log line; "plain" and false for ws. */
+const char *link_tls_version(const struct link *l);
+bool link_tls_resumed(const struct link *l);
+
+#endif
