@@ -1,0 +1,227 @@
+#include "session/session_parts.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void on_device_gone(void *arg, const struct fault *why);
+static void on_link_lost(void *arg, const struct fault *why);
+static void on_link_idle(void *arg);
+
+static const struct device_owner device_owner = {
+    .on_bytes = session_take_device_bytes,
+    .on_room = session_on_device_room,
+    .on_gone = on_device_gone,
+};
+
+static const struct link_owner link_owner = {
+    .on_open = session_log_in,
+    .on_data = session_take_cloud_data,
+    .on_batch = session_end_batch,
+    .on_room = session_on_link_room,
+    .on_lost = on_link_lost,
+    .on_idle = on_link_idle,
+};
+
+/* ---- life ---- */
+
+static void
+on_burial(void *arg)
+{
+	struct session *s = arg;
+
+	s->env->on_dead(s->env->arg, s);
+}
+
+struct session *
+session_new(struct session_env *env, struct knock *k)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	struct mqtt_connect connect;
+	struct buffer pipelined = {0};
+	struct span bytes = buffer_span(&k->bytes);
+	struct span first;
+
+	if (s == NULL || !span_take(&bytes, k->connect_bytes, &first) ||
+	    !buffer_append(&s->connect, first) ||
+	    !buffer_append(&pipelined, bytes) ||
+	    !mqtt_connect_read(first, &connect, NULL))
+		goto fail;
+	if (!device_init(
+		&s->device, &env->device, &device_owner, s, k->fd, &pipelined))
+		goto fail;
+	link_init(&s->link, &env->link, &link_owner, s);
+	task_init(&s->burial, on_burial, s);
+	s->env = env;
+	s->map = k->map;
+	s->entry = k->entry;
+	s->level = connect.level;
+	s->wants_client_id = connect.level >= 5 && connect.client_id.n == 0;
+	s->device_keep_alive_s = connect.keep_alive_s;
+	s->began_ms = clock_mono_ms();
+	memcpy(s->peer, k->peer, sizeof(s->peer));
+	buffer_wipe(&k->bytes);
+	free(k);
+	link_dial(&s->link, s->entry, s->level);
+	return s;
+fail:
+	buffer_free(&pipelined);
+	if (s != NULL)
+		buffer_wipe(&s->connect);
+	free(s);
+	return NULL;
+}
+
+void
+session_free(struct session **sp)
+{
+	struct session *s = *sp;
+
+	task_cancel(&s->burial);
+	link_abort(&s->link);
+	device_close(&s->device, (struct span){NULL, 0});
+	buffer_wipe(&s->connect);
+	buffer_free(&s->gather);
+	credmap_unref(s->map);
+	free(s);
+	*sp = NULL;
+}
+
+static void
+log_end(const struct session *s, const struct fault *why)
+{
+	bool device_did_it = why->why == R_DEVICE_LEFT ||
+			     why->why == R_DEVICE_CLOSED ||
+			     why->why == R_TAKEN_OVER || why->why == R_DRAINING;
+
+	SLOG(device_did_it ? LOG_INFO : LOG_WARNING, s, "session_end",
+	    "reason=%s host=%s port=%u seconds=%llu up_packets=%llu "
+	    "up_bytes=%llu"
+	    " down_packets=%llu down_bytes=%llu detail=\"%s\" hint=\"%s\"",
+	    reason_word(why->why), s->entry->host, s->entry->port,
+	    (unsigned long long)(clock_mono_ms() - s->began_ms) / 1000,
+	    (unsigned long long)s->up.packets, (unsigned long long)s->up.bytes,
+	    (unsigned long long)s->down.packets,
+	    (unsigned long long)s->down.bytes, why->text,
+	    reason_hint(why->why));
+}
+
+/*
+ * What a device is told before its connection is closed: in CONNECT's answer
+ * when that is still due, at level 5 in DISCONNECT; never in the middle of
+ * another packet.
+ */
+static size_t
+last_words(const struct session *s, enum reason why,
+    uint8_t out[static MQTT_SMALL_MAX])
+{
+	uint8_t code;
+
+	if (!s->accepted) {
+		code = reason_connack(why, s->level);
+		return code != 0
+			   ? mqtt_connack_write(out, s->level, false, code)
+			   : 0;
+	}
+	code = reason_disconnect(why);
+	if (s->level < 5 || code == 0 || s->down_mid_packet)
+		return 0;
+	return mqtt_disconnect_write(out, s->level, code);
+}
+
+static void
+bury_when_idle(struct session *s)
+{
+	if (s->ended && s->link.state == LINK_IDLE)
+		loop_again(s->env->link.loop, &s->burial);
+}
+
+/* As session_end(), with the very bytes the device gets last. */
+void
+session_end_with(struct session *s, const struct fault *why, struct span last)
+{
+	/* whole packets first, or the last words would stand inside one */
+	if (!s->ended)
+		session_write_run(s);
+	if (s->ended)
+		return;
+	s->ended = true;
+	log_end(s, why);
+	device_close(&s->device, last);
+	link_close(&s->link,
+	    why->why == R_DRAINING ? WS_CLOSE_GOING_AWAY : WS_CLOSE_NORMAL);
+	bury_when_idle(s);
+}
+
+void
+session_end(struct session *s, const struct fault *why)
+{
+	uint8_t words[MQTT_SMALL_MAX];
+	size_t n = last_words(s, why->why, words);
+
+	session_end_with(s, why, (struct span){words, n});
+}
+
+void
+session_end_for(struct session *s, enum reason reason, const char *text)
+{
+	struct fault why;
+
+	(void)fault_set(&why, reason, "%s", text);
+	session_end(s, &why);
+}
+
+bool
+session_has_left(const struct session *s)
+{
+	return s->device.state == DEVICE_WAIT && s->device.fin_seen;
+}
+
+void
+session_remap(struct session *s, struct credmap *fresh)
+{
+	const struct credential *entry = credmap_by_identity(
+	    fresh, s->entry->product_key, s->entry->device_name);
+
+	if (s->ended)
+		return; /* keeps its map until it is dead */
+	if (entry == NULL) {
+		session_end_for(s, R_ENTRY_REMOVED, "");
+		return;
+	}
+	if (!credential_same(s->entry, entry)) {
+		session_end_for(s, R_ENTRY_CHANGED, "");
+		return;
+	}
+	link_retarget(&s->link, entry);
+	s->entry = entry;
+	credmap_unref(s->map);
+	s->map = credmap_ref(fresh);
+}
+
+static void
+on_device_gone(void *arg, const struct fault *why)
+{
+	struct session *s = arg;
+
+	if (why->why == R_DEVICE_CLOSED && s->up_left > 0)
+		session_end_for(s, why->why, "in the middle of a packet");
+	else
+		session_end(s, why);
+}
+
+static void
+on_link_lost(void *arg, const struct fault *why)
+{
+	session_end(arg, why);
+}
+
+static void
+on_link_idle(void *arg)
+{
+	bury_when_idle(arg);
+}

@@ -1,0 +1,94 @@
+/*
+ * session: one device's life: its LAN side (device), its way to the cloud
+ * (link) and the packets between them. Lives on one worker's thread; a callback
+ * acts on its own session only.
+ *
+ * A session ends in one function, with one reason; it stays allocated until the
+ * loop turn is over and both its sides have closed.
+ */
+#ifndef PROXY_SESSION_SESSION_H
+#define PROXY_SESSION_SESSION_H
+
+#include "base/attr.h"
+#include "base/fault.h"
+#include "codec/mqtt_connect.h"
+#include "codec/mqtt_stream.h"
+#include "link/link.h"
+#include "session/device.h"
+#include "session/knock.h"
+#include "settings/credmap.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct session;
+
+/* What a worker's sessions share. */
+struct session_env {
+	struct link_env link;
+	struct device_env device;
+	/* Both sides have closed: the session may be freed, by
+	   session_free(), and the same identity may dial again. */
+	void (*on_dead)(void *arg, struct session *s);
+	void *arg;
+};
+
+struct traffic {
+	uint64_t packets;
+	uint64_t bytes;
+};
+
+struct session {
+	TAILQ_ENTRY(session) next; /* the worker's */
+	void *identity;            /* the worker's */
+	struct session_env *env;
+	struct credmap *map; /* a reference, for <entry> */
+	const struct credential *entry;
+	struct device device;
+	struct link link;
+	struct task burial;
+	bool ended;
+	bool accepted; /* the cloud's CONNACK said so, and the device has it */
+	uint8_t level;
+	bool wants_client_id; /* level 5, and the device's own was empty */
+	uint16_t device_keep_alive_s;
+	uint16_t cloud_keep_alive_s; /* what the cloud was told */
+	struct buffer connect;       /* the device's, until it is logged in */
+	/* up */
+	uint64_t up_left; /* of a packet that travels in fragments */
+	struct traffic up;
+	/* down */
+	struct mqtt_stream down_stream;
+	bool down_mid_packet; /* the device has got a part of a packet */
+	struct buffer gather; /* the start of one that cannot be judged yet */
+	uint8_t *run;         /* in the scratch: bytes for the device */
+	size_t run_bytes;
+	struct traffic down;
+	uint32_t pingresp_due;
+	uint64_t began_ms;
+	char peer[PEER_TEXT];
+};
+
+/*
+ * Starts a session for <k>, which it takes over, and dials. NULL without
+ * memory: <k> is then still the caller's. <env> must outlive it.
+ */
+NODISCARD struct session *session_new(struct session_env *env, struct knock *k);
+
+/* Ends it for <why>: the device is told as its level allows, the link closed.
+   The first reason wins; later ends change nothing. */
+void session_end(struct session *s, const struct fault *why);
+
+/* True when the device has closed, but packets it sent before the cloud's
+   answer are still on their way up. */
+bool session_has_left(const struct session *s);
+
+/* A new map has come: goes on under its entry, or ends when that is gone or
+   another login is due. */
+void session_remap(struct session *s, struct credmap *fresh);
+
+/* Frees it, at once and whatever its state. */
+void session_free(struct session **s);
+
+#endif

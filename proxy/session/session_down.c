@@ -1,0 +1,316 @@
+/*
+ * From the cloud to the device. Each packet is checked, then passes as it is;
+ * the few that are not the device's business (PINGRESP) or not as they are
+ * (CONNACK, DISCONNECT) are taken out. What passes is collected in the scratch,
+ * where it was read, as one run, and written at the end of the batch.
+ */
+#include "session/session_parts.h"
+
+#include "codec/mqtt_packet.h"
+#include "codec/mqtt_property.h"
+
+enum { GATHER_MAX = 64 * 1024 }; /* of a packet that must be seen whole */
+
+static void
+bad_cloud_packet(struct session *s, const struct fault *why)
+{
+	link_fail(&s->link, WS_CLOSE_PROTOCOL_ERROR, why);
+}
+
+static void
+bad_cloud_packet_for(struct session *s, const char *text)
+{
+	struct fault why;
+
+	(void)fault_set(&why, R_BAD_CLOUD_PACKET, "%s", text);
+	bad_cloud_packet(s, &why);
+}
+
+/* ---- towards the device ---- */
+
+/* Adds bytes of the scratch to the run, moving them down to where it ends; a
+   head that came in pieces is not in the scratch and goes before it. */
+static void
+add_to_run(struct session *s, struct span bytes)
+{
+	struct loop *loop = s->env->link.loop;
+	bool in_scratch =
+	    bytes.p >= loop->in && bytes.p < loop->in + LOOP_IN_BYTES;
+
+	if (bytes.n == 0)
+		return;
+	if (s->run_bytes == 0)
+		s->run = in_scratch ? loop->in + (bytes.p - loop->in)
+				    : loop->in - LOOP_HEADROOM;
+	if (s->run + s->run_bytes != bytes.p)
+		memmove(s->run + s->run_bytes, bytes.p, bytes.n);
+	s->run_bytes += bytes.n;
+}
+
+void
+session_write_run(struct session *s)
+{
+	size_t n = s->run_bytes;
+
+	s->run_bytes = 0;
+	device_write(&s->device, (struct span){s->run, n});
+}
+
+void
+session_answer_pings(struct session *s)
+{
+	uint8_t packet[MQTT_SMALL_MAX];
+	size_t n = mqtt_pingresp_write(packet);
+
+	while (s->pingresp_due > 0 && !s->down_mid_packet &&
+	       device_takes(&s->device)) {
+		s->pingresp_due--;
+		device_write(&s->device, (struct span){packet, n});
+	}
+}
+
+/* What was gathered goes behind the run. */
+static void
+pass_gathered(struct session *s, const struct mqtt_piece *piece)
+{
+	struct buffer packet = s->gather;
+
+	s->gather = (struct buffer){0};
+	session_write_run(s);
+	device_write(&s->device, buffer_span(&packet));
+	s->down_mid_packet = !piece->ends;
+	buffer_free(&packet);
+}
+
+static void
+pass(struct session *s, const struct mqtt_piece *piece)
+{
+	add_to_run(s, piece->head);
+	add_to_run(s, piece->body);
+	s->down_mid_packet = !piece->ends;
+}
+
+/* ---- packets the device does not get as they are ---- */
+
+/*
+ * DISCONNECT of the cloud (level 5): its reason is the device's too; another
+ * server (3.14.2.2.5) means nothing to it.
+ */
+static void
+take_disconnect(struct session *s, const struct mqtt_packet *from_cloud)
+{
+	struct mqtt_packet packet = *from_cloud;
+	struct span list = from_cloud->properties;
+	struct buffer kept = {0}, last = {0};
+	struct mqtt_property p;
+	struct fault why;
+	uint8_t *out;
+	size_t n;
+
+	(void)fault_set(&why, R_CLOUD_CLOSED,
+	    "DISCONNECT with reason code 0x%02X", packet.reason_code);
+	if (packet.reason_code == 0x9C || packet.reason_code == 0x9D)
+		packet.reason_code = reason_disconnect(R_CLOUD_CLOSED);
+	while (mqtt_property_next(&list, &p) == PARSE_OK)
+		if (p.id != MQTT_SERVER_REFERENCE &&
+		    !buffer_append(&kept, p.whole))
+			break;
+	packet.properties = buffer_span(&kept);
+	n = mqtt_packet_size(&packet, s->level);
+	out = buffer_reserve(&last, n);
+	if (out != NULL) {
+		mqtt_packet_write(&packet, s->level, out);
+		buffer_commit(&last, n);
+	}
+	session_end_with(s, &why, buffer_span(&last));
+	buffer_free(&kept);
+	buffer_free(&last);
+}
+
+/* True when the packet was for us; <bytes> are the whole of it. */
+static bool
+take_ours(
+    struct session *s, const struct mqtt_packet *packet, struct span bytes)
+{
+	switch (packet->header.type) {
+	case MQTT_CONNACK:
+		/* an AUTH may stand before it, and find the device gone */
+		session_write_run(s);
+		if (!s->ended)
+			session_take_connack(s, bytes);
+		return true;
+	case MQTT_PINGRESP: /* of our ping: the device's are answered here */
+		link_ponged(&s->link);
+		return true;
+	case MQTT_DISCONNECT:
+		take_disconnect(s, packet);
+		return true;
+	case MQTT_AUTH:
+		/* the answer is the device's; until now it was not read */
+		device_go_online(&s->device, s->device_keep_alive_s);
+		return false;
+	case MQTT_CONNECT:
+	case MQTT_PUBLISH:
+	case MQTT_PUBACK:
+	case MQTT_PUBREC:
+	case MQTT_PUBREL:
+	case MQTT_PUBCOMP:
+	case MQTT_SUBSCRIBE:
+	case MQTT_SUBACK:
+	case MQTT_UNSUBSCRIBE:
+	case MQTT_UNSUBACK:
+	case MQTT_PINGREQ:
+		break;
+	}
+	return false;
+}
+
+/* ---- packets ---- */
+
+/* Before its CONNACK the cloud has nothing else to say, and it has one. */
+static bool
+may_come(const struct session *s, enum mqtt_type type)
+{
+	if (type == MQTT_AUTH)
+		return true;
+	return s->accepted ? type != MQTT_CONNACK : type == MQTT_CONNACK;
+}
+
+/* What <start>, the beginning of a packet, allows to do with it. PARSE_MORE:
+   gather on. */
+static enum parse
+judge(struct session *s, const struct mqtt_piece *piece, struct span start,
+    struct mqtt_packet *packet, struct fault *why)
+{
+	size_t head;
+
+	if (piece->header.type == MQTT_PUBLISH)
+		return mqtt_publish_head_read(
+		    start, s->level, MQTT_FROM_SERVER, packet, &head, why);
+	if (!piece->ends)
+		return PARSE_MORE;
+	return mqtt_packet_read(start, s->level, MQTT_FROM_SERVER, packet, why)
+		   ? PARSE_OK
+		   : PARSE_BAD;
+}
+
+/* The packet cannot be judged before more of it is there. */
+static void
+gather(struct session *s, const struct mqtt_piece *piece)
+{
+	/* a PUBLISH may go on as soon as its head is there, so it is what has
+	   been gathered already that counts, not the size of one read */
+	bool too_much = piece->header.type == MQTT_PUBLISH
+			    ? s->gather.n >= GATHER_MAX
+			    : piece->header.remaining > GATHER_MAX;
+
+	if (too_much)
+		bad_cloud_packet_for(s, "a control packet, or the head of a"
+					" PUBLISH, of over 64 KiB");
+	else if (!buffer_append(&s->gather, piece->head) ||
+		 !buffer_append(&s->gather, piece->body))
+		session_end_for(
+		    s, R_OUT_OF_MEMORY, "for a packet of the cloud");
+}
+
+/* A piece of a packet of which nothing has been passed on yet. */
+static void
+take_start(struct session *s, const struct mqtt_piece *piece)
+{
+	/* head and body lie side by side unless the head came in pieces */
+	bool together = piece->begins &&
+			(piece->body.n == 0 ||
+			    piece->head.p + piece->head.n == piece->body.p);
+	struct span start = {piece->head.p, piece->head.n + piece->body.n};
+	struct mqtt_packet packet;
+	struct fault why;
+
+	if (!together) {
+		gather(s, piece);
+		if (s->ended)
+			return;
+		start = buffer_span(&s->gather);
+	}
+	switch (judge(s, piece, start, &packet, &why)) {
+	case PARSE_BAD:
+		bad_cloud_packet(s, &why);
+		break;
+	case PARSE_MORE:
+		if (together)
+			gather(s, piece);
+		break;
+	case PARSE_OK:
+		if (take_ours(s, &packet, start))
+			buffer_free(&s->gather);
+		else if (together)
+			pass(s, piece);
+		else
+			pass_gathered(s, piece);
+	}
+}
+
+static void
+take_piece(struct session *s, const struct mqtt_piece *piece)
+{
+	if (piece->begins) {
+		if (!may_come(s, piece->header.type)) {
+			bad_cloud_packet_for(
+			    s, s->accepted ? "a second CONNACK"
+					   : "a packet before the CONNACK");
+			return;
+		}
+		s->down.packets++;
+	}
+	s->down.bytes += piece->head.n + piece->body.n;
+	if (s->down_mid_packet)
+		pass(s, piece);
+	else
+		take_start(s, piece);
+}
+
+void
+session_take_cloud_data(void *arg, const struct ws_event *ev)
+{
+	struct session *s = arg;
+	struct span in = ev->payload;
+	struct mqtt_piece piece;
+	struct fault why;
+
+	if (ev->opcode != WS_BINARY) { /* MQTT-6.0.0-1 */
+		(void)fault_set(&why, R_TEXT_MESSAGE, "text message");
+		link_fail(&s->link, WS_CLOSE_UNSUPPORTED, &why);
+		return;
+	}
+	while (!s->ended) {
+		switch (mqtt_stream_next(&s->down_stream, &in, &piece)) {
+		case PARSE_MORE:
+			return;
+		case PARSE_BAD:
+			bad_cloud_packet_for(s, "not an MQTT packet");
+			return;
+		case PARSE_OK:
+			take_piece(s, &piece);
+		}
+	}
+}
+
+void
+session_end_batch(void *arg)
+{
+	struct session *s = arg;
+
+	session_write_run(s);
+	session_answer_pings(s);
+	if (!s->ended)
+		link_pause(&s->link, !device_takes(&s->device));
+}
+
+void
+session_on_device_room(void *arg)
+{
+	struct session *s = arg;
+
+	session_answer_pings(s);
+	if (!s->ended)
+		link_pause(&s->link, !device_takes(&s->device));
+}

@@ -1,0 +1,186 @@
+/* The login: the device's CONNECT signed for the cloud, and what it answers. */
+#include "session/session_parts.h"
+
+#include "base/clock.h"
+#include "base/escape.h"
+#include "base/log.h"
+#include "codec/mqtt_connack.h"
+
+/* Contract of the cloud: a keep-alive outside its range is refused. */
+static uint16_t
+clamp_keep_alive(const struct settings *s, uint16_t device_s)
+{
+	uint32_t value = device_s != 0 ? device_s : s->keep_alive_zero_s;
+
+	if (value < s->keep_alive_min_s)
+		value = s->keep_alive_min_s;
+	if (value > s->keep_alive_max_s)
+		value = s->keep_alive_max_s;
+	return (uint16_t)value;
+}
+
+/* One packet as one message, in as many fragments as it takes. */
+static void
+put_message(struct session *s, struct span packet)
+{
+	enum ws_opcode opcode = WS_BINARY;
+
+	do {
+		struct span piece;
+		size_t n = packet.n < LOOP_IN_BYTES ? packet.n : LOOP_IN_BYTES;
+
+		if (!span_take(&packet, n, &piece))
+			return;
+		link_put(&s->link, opcode, piece, packet.n == 0);
+		opcode = WS_CONTINUATION;
+	} while (packet.n > 0 && !s->ended);
+	link_flush(&s->link);
+}
+
+/* The device's CONNECT with the cloud's login in place of the device's own. */
+static bool
+rewrite_connect(
+    struct session *s, const struct aliyun_login *login, struct buffer *packet)
+{
+	struct mqtt_connect c;
+	uint8_t *out;
+	size_t n;
+
+	if (!mqtt_connect_read(buffer_span(&s->connect), &c, NULL))
+		return false;
+	c.client_id = span_of_string(login->client_id);
+	c.has_username = c.has_password = true;
+	c.username = span_of_string(login->username);
+	c.password = span_of_string(login->password);
+	c.keep_alive_s = s->cloud_keep_alive_s;
+	n = mqtt_connect_size(&c);
+	out = n > 0 ? buffer_reserve(packet, n) : NULL;
+	if (out == NULL)
+		return false;
+	mqtt_connect_write(&c, out);
+	buffer_commit(packet, n);
+	return true;
+}
+
+void
+session_log_in(void *arg)
+{
+	struct session *s = arg;
+	struct aliyun_login login;
+	struct buffer packet = {0};
+
+	s->cloud_keep_alive_s =
+	    clamp_keep_alive(s->env->link.settings, s->device_keep_alive_s);
+	if (credential_sign(s->entry, clock_wall_ms(), &login) &&
+	    rewrite_connect(s, &login, &packet))
+		put_message(s, buffer_span(&packet));
+	else
+		session_end_for(s, R_INTERNAL, "the login could not be built");
+	aliyun_login_wipe(&login);
+	buffer_wipe(&packet);
+}
+
+static void
+log_up(const struct session *s)
+{
+	const struct link *l = &s->link;
+
+	SLOG(LOG_INFO, s, "session_up",
+	    "level=%u host=%s port=%u tls=%s resumed=%s dial_ms=%llu"
+	    " device_keep_alive=%u cloud_keep_alive=%u",
+	    s->level, s->entry->host, s->entry->port, link_tls_version(l),
+	    link_tls_resumed(l) ? "yes" : "no",
+	    (unsigned long long)(clock_mono_ms() - l->dialled_ms),
+	    s->device_keep_alive_s, s->cloud_keep_alive_s);
+}
+
+/* The ping keeps both the cloud and whatever stands between content. */
+static uint32_t
+ping_interval_ms(const struct session *s, const struct mqtt_connack *ack)
+{
+	uint64_t ms = s->env->link.settings->ping_interval_ms;
+	uint32_t keep_alive_s = s->cloud_keep_alive_s;
+
+	/* MQTT-3.1.2-21: the server's value holds */
+	if (ack->has_server_keep_alive)
+		keep_alive_s = ack->server_keep_alive_s;
+	if (keep_alive_s != 0 && keep_alive_s * 1000u < ms)
+		ms = keep_alive_s * 1000u;
+	return (uint32_t)ms;
+}
+
+static const char *
+login_hint(uint8_t level, uint8_t code)
+{
+	/* MQTT 5 codes, and how this platform uses those of 3.1.1 */
+	switch (level >= 5 ? code : code + 0x100) {
+	case 0x84:
+	case 0x101:
+		return "the instance does not speak this MQTT version";
+	case 0x85:
+	case 0x102:
+		return "check client_id, the keep-alive range and the"
+		       " transport (wss or ws)";
+	case 0x86:
+	case 0x104:
+		return "the signature is wrong: check device_secret,"
+		       " product_key, device_name and sign_method";
+	case 0x87:
+	case 0x105:
+		return "the device is disabled, deleted, or not of this"
+		       " instance";
+	default:
+		return "the cloud cannot serve it now";
+	}
+}
+
+static void
+login_refused(
+    struct session *s, const struct mqtt_connack *ack, struct span answer)
+{
+	struct fault why;
+	char text[96];
+
+	(void)fault_set(&why, R_LOGIN_REFUSED, "CONNACK %u (%s)%s%s; %s",
+	    ack->code, mqtt_connack_word(s->level, ack->code),
+	    ack->reason_string.n > 0 ? " " : "",
+	    escape(text, sizeof(text), ack->reason_string),
+	    login_hint(s->level, ack->code));
+	session_end_with(s, &why, answer);
+}
+
+/* The cloud's CONNACK, whole. */
+void
+session_take_connack(struct session *s, struct span packet)
+{
+	struct mqtt_connack ack;
+	struct buffer answer = {0};
+	struct span assigned = {NULL, 0};
+	size_t size, n;
+	uint8_t *out;
+
+	if (!mqtt_connack_read(packet, s->level, &ack)) {
+		session_end_for(s, R_BAD_CLOUD_PACKET, "malformed CONNACK");
+		return;
+	}
+	if (s->wants_client_id)
+		assigned = span_of_string(s->entry->label);
+	size = packet.n + assigned.n + 8;
+	out = buffer_reserve(&answer, size);
+	n = out != NULL
+		? mqtt_connack_for_device(&ack, s->level, assigned, out, size)
+		: 0;
+	if (n == 0) {
+		session_end_for(s, R_OUT_OF_MEMORY, "for the CONNACK");
+	} else if (ack.code != 0) {
+		login_refused(s, &ack, (struct span){out, n});
+	} else {
+		buffer_wipe(&s->connect);
+		s->accepted = true;
+		link_logged_in(&s->link, ping_interval_ms(s, &ack));
+		log_up(s);
+		device_write(&s->device, (struct span){out, n});
+		device_go_online(&s->device, s->device_keep_alive_s);
+	}
+	buffer_free(&answer);
+}

@@ -1,0 +1,50 @@
+/*
+ * session_parts: what the files of a session share and nobody else sees:
+ * session.c is its life and its end, session_login.c the login, session_up.c
+ * the packets from the device, session_down.c those from the cloud.
+ */
+#ifndef PROXY_SESSION_SESSION_PARTS_H
+#define PROXY_SESSION_SESSION_PARTS_H
+
+#include "session/session.h"
+
+/* One event of this session, one line; who it is about stands in each. */
+#define SLOG(level, s, event, fmt, ...)                                        \
+	log_write(level, event, "label=%s peer=%s " fmt, (s)->entry->label,    \
+	    (s)->peer, __VA_ARGS__)
+
+/* session.c */
+
+/* As session_end(), with the very bytes the device gets last. */
+void session_end_with(
+    struct session *s, const struct fault *why, struct span last);
+/* As session_end(), with the fault made here. */
+void session_end_for(struct session *s, enum reason reason, const char *text);
+
+/* session_login.c */
+
+/* Link owner: the WebSocket is open. */
+void session_log_in(void *arg);
+/* The cloud's CONNACK, whole. */
+void session_take_connack(struct session *s, struct span packet);
+
+/* session_up.c */
+
+/* Device owner: bytes from the device; returns how many were taken. */
+size_t session_take_device_bytes(void *arg, struct span in);
+/* Link owner: more may be put. */
+void session_on_link_room(void *arg);
+
+/* session_down.c */
+
+/* Link owner: a piece of a message; the end of a read. */
+void session_take_cloud_data(void *arg, const struct ws_event *ev);
+void session_end_batch(void *arg);
+/* Device owner: more may be written. */
+void session_on_device_room(void *arg);
+/* Writes what has been collected for the device. */
+void session_write_run(struct session *s);
+/* Writes the PINGRESPs owed to the device, where one may stand. */
+void session_answer_pings(struct session *s);
+
+#endif
