@@ -1,0 +1,467 @@
+#include "server/home.h"
+
+#include "base/log.h"
+#include "session/session.h"
+
+#include <pthread.h>
+#include <search.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/*
+ * One cloud identity that is in use: at most one session, and at most one
+ * device that waits for that session's link to be closed before it is let in,
+ * so that the cloud never sees two.
+ */
+struct identity {
+	char product_key[ALIYUN_PRODUCT_KEY_MAX + 1];
+	char device_name[ALIYUN_DEVICE_NAME_MAX + 1];
+	struct session *session;
+	struct knock *waiting;
+};
+
+struct home {
+	pthread_t thread;
+	struct loop *loop;
+	struct mailbox *mailbox;
+	struct event mail;
+	struct session_env env;
+	struct lingering *lingering;
+	struct home_config config;
+	void *identities; /* a tsearch() tree */
+	TAILQ_HEAD(, session) sessions;
+	struct letter drain;
+	struct letter stop;
+	bool draining;
+	bool drained_told;
+};
+
+static int
+identity_order(const void *a, const void *b)
+{
+	const struct identity *x = a, *y = b;
+	int order = strcmp(x->product_key, y->product_key);
+
+	return order != 0 ? order : strcmp(x->device_name, y->device_name);
+}
+
+static struct identity
+identity_key(const struct credential *entry)
+{
+	struct identity key = {0};
+
+	(void)stpncpy(
+	    key.product_key, entry->product_key, sizeof(key.product_key) - 1);
+	(void)stpncpy(
+	    key.device_name, entry->device_name, sizeof(key.device_name) - 1);
+	return key;
+}
+
+/* Finds or makes it; NULL without memory. */
+static struct identity *
+identity_of(struct home *h, const struct credential *entry)
+{
+	struct identity key = identity_key(entry);
+	struct identity *fresh;
+	void *node = tfind(&key, &h->identities, identity_order);
+
+	if (node != NULL)
+		return *(struct identity **)node;
+	fresh = malloc(sizeof(*fresh));
+	if (fresh == NULL)
+		return NULL;
+	*fresh = key;
+	if (tsearch(fresh, &h->identities, identity_order) == NULL) {
+		free(fresh);
+		return NULL;
+	}
+	return fresh;
+}
+
+static void
+identity_drop(struct home *h, struct identity *id)
+{
+	if (id->session != NULL || id->waiting != NULL)
+		return;
+	(void)tdelete(id, &h->identities, identity_order);
+	free(id);
+}
+
+/* ---- devices that wait ---- */
+
+/* Tells it why, and closes. */
+static void
+turn_away(struct home *h, struct knock *k, enum reason why)
+{
+	struct span connect = {buffer_span(&k->bytes).p, k->connect_bytes};
+	struct buffer last = {0};
+	uint8_t words[MQTT_SMALL_MAX];
+	struct mqtt_connect c;
+	uint8_t code;
+
+	log_write(LOG_NOTICE, "device_refused",
+	    "label=%s peer=%s reason=%s hint=\"%s\"", k->entry->label, k->peer,
+	    reason_word(why), reason_hint(why));
+	if (mqtt_connect_read(connect, &c, NULL)) {
+		code = reason_connack(why, c.level);
+		if (code != 0)
+			(void)!buffer_append(&last,
+			    (struct span){words, mqtt_connack_write(words,
+						     c.level, false, code)});
+	}
+	linger(
+	    h->lingering, k->fd, &last, h->config.settings->close_timeout_ms);
+	buffer_wipe(&k->bytes);
+	credmap_unref(k->map);
+	free(k);
+}
+
+static void
+begin_session(struct home *h, struct identity *id, struct knock *k)
+{
+	struct session *s = session_new(&h->env, k);
+
+	if (s == NULL) {
+		turn_away(h, k, R_OUT_OF_MEMORY);
+		identity_drop(h, id);
+		return;
+	}
+	s->identity = id;
+	id->session = s;
+	TAILQ_INSERT_TAIL(&h->sessions, s, next);
+}
+
+static void
+tell_when_drained(struct home *h)
+{
+	if (!h->draining || h->drained_told || !TAILQ_EMPTY(&h->sessions) ||
+	    !lingering_has_written(h->lingering))
+		return;
+	h->drained_told = true;
+	mailbox_post(h->config.door, h->config.drained);
+}
+
+static void
+on_last_written(void *arg)
+{
+	tell_when_drained(arg);
+}
+
+/* A session has closed both its sides; runs between two turns of the loop. */
+static void
+on_dead(void *arg, struct session *s)
+{
+	struct home *h = arg;
+	struct identity *id = s->identity;
+	struct knock *k = id->waiting;
+
+	TAILQ_REMOVE(&h->sessions, s, next);
+	session_free(&s);
+	id->session = NULL;
+	id->waiting = NULL;
+	if (k == NULL)
+		identity_drop(h, id);
+	else
+		begin_session(h, id, k);
+	tell_when_drained(h);
+}
+
+/* ---- letters ---- */
+
+static void
+open_knock(struct letter *letter, void *arg)
+{
+	struct knock *k = (struct knock *)letter;
+	struct home *h = arg;
+	struct identity *id;
+	struct fault why;
+
+	if (h->draining) {
+		turn_away(h, k, R_DRAINING);
+		return;
+	}
+	id = identity_of(h, k->entry);
+	if (id == NULL) {
+		turn_away(h, k, R_OUT_OF_MEMORY);
+		return;
+	}
+	if (id->session == NULL) {
+		begin_session(h, id, k);
+		return;
+	}
+	/* MQTT-3.1.4-2: the older connection goes (MQTT 5 MQTT-3.1.4-3) */
+	if (id->waiting != NULL)
+		turn_away(h, id->waiting, R_TAKEN_OVER);
+	id->waiting = k;
+	/* a device that sent its messages and has closed already is not taken
+	   over: they still go up, and the newer connection waits for that */
+	if (session_has_left(id->session))
+		return;
+	(void)fault_set(&why, R_TAKEN_OVER, "by %s", k->peer);
+	session_end(id->session, &why);
+}
+
+void
+home_admit(struct home *h, struct knock *k)
+{
+	k->letter.open = open_knock;
+	mailbox_post(h->mailbox, &k->letter);
+}
+
+struct reload_letter {
+	struct letter letter;
+	struct settings *settings;
+	struct trust *trust;
+	struct credmap *map;
+	size_t kept_max_bytes;
+};
+
+/* A device that waits is let in by the new map, or not at all. */
+static void
+remap_waiting(struct home *h, struct identity *id, struct credmap *fresh)
+{
+	struct knock *k = id->waiting;
+	const struct credential *entry;
+	struct mqtt_connect c;
+	struct span connect;
+
+	if (k == NULL)
+		return;
+	connect = (struct span){buffer_span(&k->bytes).p, k->connect_bytes};
+	entry = credmap_by_identity(fresh, id->product_key, id->device_name);
+	if (entry == NULL) {
+		id->waiting = NULL;
+		turn_away(h, k, R_ENTRY_REMOVED);
+		return;
+	}
+	if (!mqtt_connect_read(connect, &c, NULL) ||
+	    !credential_password_right(entry, c.has_password, c.password)) {
+		id->waiting = NULL;
+		turn_away(h, k, R_BAD_PASSWORD);
+		return;
+	}
+	k->entry = entry;
+	credmap_unref(k->map);
+	k->map = credmap_ref(fresh);
+}
+
+static void
+open_reload(struct letter *letter, void *arg)
+{
+	struct reload_letter *r = (struct reload_letter *)letter;
+	struct home *h = arg;
+	struct session *s, *after;
+
+	settings_unref(h->config.settings);
+	trust_unref(h->config.trust);
+	h->config.settings = r->settings;
+	h->config.trust = r->trust;
+	h->env.link.settings = r->settings;
+	h->env.link.trust = r->trust;
+	h->env.device.settings = r->settings;
+	h->loop->kept_max = r->kept_max_bytes;
+	for (s = TAILQ_FIRST(&h->sessions); s != NULL; s = after) {
+		after = TAILQ_NEXT(s, next);
+		remap_waiting(h, s->identity, r->map);
+		session_remap(s, r->map);
+	}
+	credmap_unref(r->map);
+	free(r);
+}
+
+bool
+home_reload(struct home *h, struct settings *settings, struct trust *trust,
+    struct credmap *map, size_t kept_max_bytes)
+{
+	struct reload_letter *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return false;
+	r->letter.open = open_reload;
+	r->settings = settings_ref(settings);
+	r->trust = trust_ref(trust);
+	r->map = credmap_ref(map);
+	r->kept_max_bytes = kept_max_bytes;
+	mailbox_post(h->mailbox, &r->letter);
+	return true;
+}
+
+static void
+turn_away_waiting(struct home *h)
+{
+	struct session *s;
+
+	TAILQ_FOREACH (s, &h->sessions, next) {
+		struct identity *id = s->identity;
+
+		if (id->waiting != NULL)
+			turn_away(h, id->waiting, R_DRAINING);
+		id->waiting = NULL;
+	}
+}
+
+static void
+open_drain(struct letter *letter, void *arg)
+{
+	struct home *h = arg;
+	struct session *s, *after;
+	struct fault why;
+
+	(void)letter;
+	h->draining = true;
+	turn_away_waiting(h);
+	(void)fault_set(&why, R_DRAINING, "%s", "");
+	for (s = TAILQ_FIRST(&h->sessions); s != NULL; s = after) {
+		after = TAILQ_NEXT(s, next);
+		session_end(s, &why);
+	}
+	tell_when_drained(h);
+}
+
+void
+home_drain(struct home *h)
+{
+	h->drain.open = open_drain;
+	mailbox_post(h->mailbox, &h->drain);
+}
+
+static void
+open_stop(struct letter *letter, void *arg)
+{
+	struct home *h = arg;
+
+	(void)letter;
+	h->loop->stop = true;
+}
+
+static void
+on_mail(evutil_socket_t fd, short what, void *arg)
+{
+	struct home *h = arg;
+
+	(void)fd;
+	(void)what;
+	mailbox_open_all(h->mailbox, h);
+}
+
+/* ---- thread ---- */
+
+static void *
+live(void *arg)
+{
+	struct home *h = arg;
+
+	loop_run(h->loop);
+	return NULL;
+}
+
+void
+home_free(struct home **hp)
+{
+	struct home *h = *hp;
+	struct session *s;
+
+	if (h == NULL)
+		return;
+	if (h->mailbox != NULL) {
+		/* letters nobody has opened yet; a knock among them is turned
+		   away, a look-up that came back is freed */
+		h->draining = true;
+		mailbox_open_all(h->mailbox, h);
+	}
+	turn_away_waiting(h);
+	while ((s = TAILQ_FIRST(&h->sessions)) != NULL) {
+		struct identity *id = s->identity;
+
+		TAILQ_REMOVE(&h->sessions, s, next);
+		session_free(&s);
+		id->session = NULL;
+		identity_drop(h, id);
+	}
+	lingering_free(&h->lingering);
+	tickets_free(&h->env.link.tickets);
+	holdoffs_free(&h->env.link.holdoffs);
+	if (h->mailbox != NULL && h->loop != NULL)
+		(void)event_del(&h->mail);
+	mailbox_free(&h->mailbox);
+	loop_free(&h->loop);
+	settings_unref(h->config.settings);
+	trust_unref(h->config.trust);
+	free(h);
+	*hp = NULL;
+}
+
+static bool
+furnish(struct home *h)
+{
+	h->loop = loop_new(h->config.kept_max_bytes);
+	h->mailbox = mailbox_new();
+	h->env.link.tickets = tickets_new();
+	h->env.link.holdoffs = holdoffs_new();
+	if (h->loop == NULL || h->mailbox == NULL ||
+	    h->env.link.tickets == NULL || h->env.link.holdoffs == NULL)
+		return false;
+	h->lingering = lingering_new(h->loop->base, h->config.crowd);
+	if (h->lingering == NULL)
+		return false;
+	lingering_tell_written(h->lingering, on_last_written, h);
+	(void)event_assign(&h->mail, h->loop->base, mailbox_fd(h->mailbox),
+	    EV_READ | EV_PERSIST, on_mail, h);
+	h->env.link.loop = h->loop;
+	h->env.link.mailbox = h->mailbox;
+	h->env.link.resolver_mailbox = h->config.door;
+	h->env.link.resolver_open = h->config.resolver_open;
+	h->env.link.settings = h->config.settings;
+	h->env.link.trust = h->config.trust;
+	h->env.device.loop = h->loop;
+	h->env.device.lingering = h->lingering;
+	h->env.device.settings = h->config.settings;
+	h->env.on_dead = on_dead;
+	h->env.arg = h;
+	return event_add(&h->mail, NULL) == 0;
+}
+
+/* Signals are the door's business. */
+static bool
+start_thread(struct home *h)
+{
+	sigset_t all, before;
+	bool ok;
+
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	ok = pthread_create(&h->thread, NULL, live, h) == 0;
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return ok;
+}
+
+struct home *
+home_start(const struct home_config *config, struct fault *why)
+{
+	struct home *h = calloc(1, sizeof(*h));
+
+	if (h == NULL) {
+		(void)fault_set(why, R_OUT_OF_MEMORY, "for a worker");
+		return NULL;
+	}
+	TAILQ_INIT(&h->sessions);
+	h->config = *config;
+	(void)settings_ref(config->settings);
+	(void)trust_ref(config->trust);
+	if (furnish(h) && start_thread(h))
+		return h;
+	(void)fault_set(why, R_OUT_OF_MEMORY,
+	    "a worker needs more memory, descriptors or threads");
+	home_free(&h);
+	return NULL;
+}
+
+void
+home_stop(struct home *h)
+{
+	h->stop.open = open_stop;
+	mailbox_post(h->mailbox, &h->stop);
+	(void)pthread_join(h->thread, NULL);
+}

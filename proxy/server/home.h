@@ -1,0 +1,63 @@
+/*
+ * home: a worker thread and the sessions that live there. A device always comes
+ * to the same home (by its identity), so all that is known about it is plain
+ * single-threaded state.
+ *
+ * The door talks to a home by letters only; a home answers into the door's
+ * mailbox.
+ */
+#ifndef PROXY_SERVER_HOME_H
+#define PROXY_SERVER_HOME_H
+
+#include "base/attr.h"
+#include "base/fault.h"
+#include "base/mailbox.h"
+#include "link/trust.h"
+#include "session/knock.h"
+#include "settings/credmap.h"
+#include "settings/settings.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct home;
+
+/* What a home is given at its start; the references are taken. */
+struct home_config {
+	struct settings *settings;
+	struct trust *trust;
+	size_t kept_max_bytes; /* this home's share of [limits] total_buffer */
+	struct crowd *crowd;   /* the process's */
+	struct mailbox *door;
+	/* Opens a look-up (link/resolver.h) on the door's thread. */
+	void (*resolver_open)(struct letter *l, void *door);
+	/* Told in the door's mailbox once a draining home has no session left.
+	 */
+	struct letter *drained;
+};
+
+/* Starts the thread. NULL: <why> says what it lacked. */
+NODISCARD struct home *home_start(
+    const struct home_config *config, struct fault *why);
+
+/* Lets a device in; the knock is the home's from now on. A session of the same
+   identity ends first. */
+void home_admit(struct home *h, struct knock *k);
+
+/* From now on these; sessions go on, or end when their entry says so. False
+   without memory: <h> keeps what it has. */
+NODISCARD bool home_reload(struct home *h, struct settings *settings,
+    struct trust *trust, struct credmap *map, size_t kept_max_bytes);
+
+/* Ends every session in order; then posts the <drained> letter. */
+void home_drain(struct home *h);
+
+/* Ends the thread, whatever it still has. Letters may still be posted to it. */
+void home_stop(struct home *h);
+
+/* Closes what is left and frees it. Only after home_stop(), and after the
+   resolver has given all look-ups back. */
+void home_free(struct home **h);
+
+#endif

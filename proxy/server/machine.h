@@ -1,0 +1,13 @@
+/*
+ * machine: what the process is allowed to use of the machine it runs on.
+ */
+#ifndef PROXY_SERVER_MACHINE_H
+#define PROXY_SERVER_MACHINE_H
+
+/* CPUs that affinity and the cgroup's quota leave us; at least 1. */
+unsigned machine_cpus(void);
+
+/* Raises the limit of open files as far as it goes; returns it. */
+unsigned machine_raise_descriptors(void);
+
+#endif
