@@ -1,0 +1,92 @@
+#include "cli/cli.h"
+
+#include "base/escape.h"
+#include "link/trust.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void
+show_setting(void *arg, const char *section, const char *key, const char *value,
+    bool is_default)
+{
+	(void)arg;
+	(void)printf("%s.%s = %s%s\n", section, key, value,
+	    is_default ? " (default)" : "");
+}
+
+/* What a device must show to be found under this entry. */
+static void
+show_match(const char *key, const char *value)
+{
+	char text[4 * CREDENTIAL_MATCH_MAX + 1];
+
+	if (value != NULL)
+		(void)printf(" %s=\"%s\"", key,
+		    escape(text, sizeof(text), span_of_string(value)));
+}
+
+static void
+show_device(const struct credential *c)
+{
+	const char *scheme = c->transport == TRANSPORT_WSS ? "wss" : "ws";
+	bool is_ipv6 = strchr(c->host, ':') != NULL;
+
+	(void)printf("device %s: %s/%s at %s://%s%s%s:%u%s, %s, answers to",
+	    c->label, c->product_key, c->device_name, scheme,
+	    is_ipv6 ? "[" : "", c->host, is_ipv6 ? "]" : "", (unsigned)c->port,
+	    c->path, aliyun_sign_method_word(c->sign_method));
+	show_match("client_id", c->match_client_id);
+	show_match("username", c->match_username);
+	show_match("address", c->match_address);
+	(void)printf("%s\n", c->has_password ? " with its password" : "");
+}
+
+static enum cli_exit
+check(const struct cli_options *o)
+{
+	struct settings *settings;
+	struct credmap *map;
+	struct trust *trust;
+	struct fault why;
+
+	if (!cli_load(o, &settings, &map))
+		return CLI_REFUSED;
+	trust = trust_new(settings, &why); /* what ca_file holds */
+	if (trust == NULL) {
+		cli_tell("%s", why.text);
+		credmap_unref(map);
+		settings_unref(settings);
+		return CLI_REFUSED;
+	}
+	trust_unref(trust);
+	settings_show(settings, show_setting, NULL);
+	for (size_t i = 0; i < credmap_count(map); i++)
+		show_device(credmap_at(map, i));
+	credmap_unref(map);
+	settings_unref(settings);
+	return CLI_OK;
+}
+
+static const struct option options[] = {CLI_OPTIONS, {NULL, 0, NULL, 0}};
+
+/* clang-format off */
+static const char help[] =
+"Reads both files, says everything that is wrong with them, and, when they\n"
+"are good, prints what would be used: each setting, and for each device who\n"
+"it is for the cloud, where it is connected to, and how it is recognised.\n"
+"Secrets are never printed. Nothing is connected to.\n"
+"\n"
+CLI_OPTIONS_HELP
+"\n"
+"Exit codes: 0 both are good (warnings may have been told); 2 wrong usage;\n"
+"3 a file was refused.\n";
+/* clang-format on */
+
+const struct cli_command cli_check = {
+    .name = "check",
+    .summary = "check both files and print what would be used",
+    .options = options,
+    .help = help,
+    .run = check,
+};

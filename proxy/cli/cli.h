@@ -1,0 +1,93 @@
+/*
+ * cli: what the subcommands share: exit codes, options, loading the two files,
+ * and the way errors are told. All of it runs in the main thread.
+ */
+#ifndef PROXY_CLI_CLI_H
+#define PROXY_CLI_CLI_H
+
+#include "base/attr.h"
+#include "settings/credmap.h"
+#include "settings/settings.h"
+
+#include <getopt.h>
+#include <limits.h>
+#include <stdbool.h>
+
+#define CLI_PROGRAM "mqtt-wss-proxy"
+#define CLI_SETTINGS_FILE "/etc/mqtt-wss-proxy/proxy.ini"
+#define CLI_DEVICES_NAME "devices.ini" /* beside the settings file */
+
+/* Exit codes; the help texts name them, and scripts rely on them. */
+enum cli_exit {
+	CLI_OK = 0,
+	CLI_FAILED = 1,
+	CLI_USAGE = 2,
+	CLI_REFUSED = 3 /* a file has errors; they have been told */
+};
+
+/* Text is the caller's argv, or static, or in <beside>. */
+struct cli_options {
+	const char *settings;  /* NULL: built-in defaults */
+	const char *devices;   /* never NULL */
+	const char *timestamp; /* NULL unless given */
+	const char *operand;   /* NULL unless the command takes one */
+	char beside[PATH_MAX]; /* devices.ini in the folder of <settings> */
+};
+
+/* A subcommand. It takes exactly one operand, or none. */
+struct cli_command {
+	const char *name;
+	const char *summary; /* one line, for the list of commands */
+	const char *operand; /* how the help calls it, or NULL */
+	const struct option *options;
+	const char *help; /* what stands below the usage line */
+	enum cli_exit (*run)(const struct cli_options *o);
+};
+
+extern const struct cli_command cli_run;
+extern const struct cli_command cli_check;
+extern const struct cli_command cli_sign;
+
+/* Rows every command's option table begins with. */
+/* clang-format off */
+#define CLI_OPTIONS                                                          \
+	{ "config", required_argument, NULL, 'c' },                          \
+	{ "devices", required_argument, NULL, 'd' },                         \
+	{ "help", no_argument, NULL, 'h' }
+#define CLI_OPTIONS_HELP                                                     \
+	"      --config FILE     how the proxy runs\n"                       \
+	"                        (default: " CLI_SETTINGS_FILE ";\n"         \
+	"                        built-in defaults when it is not there)\n"  \
+	"      --devices FILE    the credential map\n"                       \
+	"                        (default: " CLI_DEVICES_NAME                \
+	" beside the config file)\n"                                         \
+	"  -h, --help            print this help\n"
+/* clang-format on */
+
+/*
+ * Reads the command's arguments; argv[0] is its name. False when that was all
+ * there is to do (--help) or the arguments are wrong, which has been told then;
+ * *code is what to exit with.
+ */
+NODISCARD bool cli_options_read(const struct cli_command *command, int argc,
+    char **argv, struct cli_options *out, enum cli_exit *code);
+
+/* Prints the command's help on standard output. */
+void cli_help(const struct cli_command *command);
+
+/*
+ * Loads both files and tells every complaint about either on standard error, as
+ * "FILE:LINE: error: text" or "... warning: text". False when one was refused;
+ * otherwise the caller owns a reference on each result.
+ */
+NODISCARD bool cli_load(const struct cli_options *o, struct settings **settings,
+    struct credmap **map);
+
+/* "mqtt-wss-proxy: text" on standard error. */
+void cli_tell(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* As cli_tell(), with a hint where help is. <command> NULL: none was given. */
+enum cli_exit cli_misused(
+    const struct cli_command *command, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+#endif

@@ -1,0 +1,40 @@
+#include "cli/cli.h"
+
+#include <stdio.h>
+
+static void
+tell(void *arg, bool is_error, const char *path, int line, const char *text)
+{
+	const char *kind = is_error ? "error" : "warning";
+
+	(void)arg;
+	if (line > 0)
+		(void)fprintf(
+		    stderr, "%s:%d: %s: %s\n", path, line, kind, text);
+	else
+		(void)fprintf(stderr, "%s: %s: %s\n", path, kind, text);
+}
+
+bool
+cli_load(const struct cli_options *o, struct settings **settings,
+    struct credmap **map)
+{
+	struct complaints to = {.tell = tell};
+	struct settings *defaults;
+
+	*map = NULL;
+	*settings = settings_load(o->settings, &to);
+	/* the map is read even so: all that is wrong is told at once */
+	defaults = *settings != NULL ? settings_ref(*settings)
+				     : settings_load(NULL, &to);
+	if (defaults != NULL)
+		*map = credmap_load(o->devices, defaults, &to);
+	settings_unref(defaults);
+	if (*settings != NULL && *map != NULL)
+		return true;
+	credmap_unref(*map);
+	settings_unref(*settings);
+	*map = NULL;
+	*settings = NULL;
+	return false;
+}
