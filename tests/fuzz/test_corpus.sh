@@ -1,0 +1,9 @@
+#!/bin/sh
+# Every harness takes every file of its corpus; no fuzzer is needed for this.
+set -eu
+corpus=${srcdir:-.}/tests/fuzz/corpus
+for folder in "$corpus"/*/; do
+	name=$(basename "$folder")
+	echo "$name:"
+	tests/fuzz/replay_"$name" "$folder"
+done

@@ -1,0 +1,912 @@
+#include "settings/credmap.h"
+
+#include "scratch.h"
+#include "unit.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
+/* A complete device, for tests that are about something else. */
+#define DEVICE(label, name)                                                    \
+	"[device:" label "]\nproduct_key = pk\ndevice_name = " name            \
+	"\ndevice_secret = s3cret\nregion = cn-shanghai\n"
+
+static struct settings *defaults;
+
+static int
+load_defaults(void **state)
+{
+	struct complaints none = {0};
+
+	(void)state;
+	defaults = settings_load(NULL, &none);
+	return defaults != NULL ? 0 : -1;
+}
+
+static int
+drop_defaults(void **state)
+{
+	(void)state;
+	settings_unref(defaults);
+	return 0;
+}
+
+static struct credmap *
+load(struct scratch *s, const char *text)
+{
+	return credmap_load(
+	    scratch_write(s, "devices.ini", span_of_string(text)), defaults,
+	    &s->complaints);
+}
+
+/* The label of the entry that answers, or "-". */
+static const char *
+find(const struct credmap *map, const char *client_id, const char *username,
+    const char *address)
+{
+	const struct credential *c = credmap_find(
+	    map, span_of_string(client_id), span_of_string(username), address);
+
+	return c != NULL ? c->label : "-";
+}
+
+static void
+test_reads_a_device(void **state)
+{
+	struct scratch *s = *state;
+	struct credmap *map =
+	    load(s, "[device:pump-7]\n"
+		    "product_key = a1B2c3D4e5F\n"
+		    "device_name = pump_7\n"
+		    "device_secret = 0123456789abcdef0123456789abcdef\n"
+		    "region = cn-shanghai\n");
+	const struct credential *c;
+
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_int_equal(credmap_count(map), 1);
+	c = credmap_at(map, 0);
+	assert_string_equal(c->label, "pump-7");
+	assert_string_equal(c->product_key, "a1B2c3D4e5F");
+	assert_string_equal(c->device_name, "pump_7");
+	assert_string_equal(c->client_id, "a1B2c3D4e5F.pump_7");
+	assert_string_equal(c->extra, "");
+	assert_string_equal(
+	    c->host, "a1B2c3D4e5F.iot-as-mqtt.cn-shanghai.aliyuncs.com");
+	assert_string_equal(c->path, "/mqtt");
+	assert_int_equal(c->port, 443);
+	assert_int_equal(c->transport, TRANSPORT_WSS);
+	assert_int_equal(c->sign_method, ALIYUN_HMACSHA256);
+	assert_int_equal(c->timestamp_mode, TIMESTAMP_NOW);
+	assert_int_equal(c->match, MATCH_CLIENT_ID);
+	assert_string_equal(c->match_client_id, "pump-7");
+	assert_null(c->match_username);
+	assert_null(c->match_address);
+	assert_false(c->has_password);
+	assert_true(secret_eq(
+	    &c->device_secret, SPAN_OF("0123456789abcdef0123456789abcdef")));
+	assert_int_equal(c->line, 1);
+	assert_ptr_equal(credmap_by_label(map, "pump-7"), c);
+	assert_ptr_equal(credmap_by_identity(map, "a1B2c3D4e5F", "pump_7"), c);
+	assert_null(credmap_by_label(map, "pump-8"));
+	assert_null(credmap_by_label(map, ""));
+	assert_null(credmap_by_identity(map, "a1B2c3D4e5Fpump_7", ""));
+	assert_string_equal(find(map, "pump-7", "", "10.0.0.1"), "pump-7");
+	assert_string_equal(find(map, "PUMP-7", "", "10.0.0.1"), "-");
+	assert_string_equal(find(map, "", "pump-7", "10.0.0.1"), "-");
+	credmap_unref(map);
+	credmap_unref(NULL);
+}
+
+static void
+test_every_key_counts(void **state)
+{
+	struct scratch *s = *state;
+	struct credmap *map = load(s,
+	    "[device:a]\n"
+	    "product_key = pk\ndevice_name = devi\ndevice_secret = x\n"
+	    "client_id = 12345\nmatch_client_id = C 1\nmatch_username = U\n"
+	    "match_address = ::ffff:10.0.0.9\npassword = p w\n"
+	    "instance = iot-060a0bgd\nport = 8443\npath = /x\n"
+	    "transport = wss\nsign_method = hmacmd5\ntimestamp = 789\n"
+	    "extra = lan=C,ext=1\n"
+	    "[device:b]\n"
+	    "product_key = pk\ndevice_name = devj\ndevice_secret = x\n"
+	    "client_id =\nhost = 2001:DB8::1\ntimestamp = none\nextra =\n");
+	const struct credential *c;
+
+	assert_told(s, "");
+	assert_non_null(map);
+	c = credmap_at(map, 0);
+	assert_string_equal(c->client_id, "12345");
+	assert_string_equal(c->match_client_id, "C 1");
+	assert_string_equal(c->match_username, "U");
+	assert_string_equal(c->match_address, "10.0.0.9");
+	assert_int_equal(
+	    c->match, MATCH_CLIENT_ID | MATCH_USERNAME | MATCH_ADDRESS);
+	assert_true(c->has_password);
+	assert_true(secret_eq(&c->password, SPAN_OF("p w")));
+	assert_string_equal(c->host, "iot-060a0bgd.mqtt.iothub.aliyuncs.com");
+	assert_int_equal(c->port, 8443);
+	assert_string_equal(c->path, "/x");
+	assert_int_equal(c->sign_method, ALIYUN_HMACMD5);
+	assert_int_equal(c->timestamp_mode, TIMESTAMP_FIXED);
+	assert_int_equal(c->timestamp_ms, 789);
+	assert_string_equal(c->extra, "lan=C,ext=1");
+	c = credmap_at(map, 1);
+	assert_string_equal(c->client_id, "");
+	assert_string_equal(c->host, "2001:db8::1");
+	assert_int_equal(c->timestamp_mode, TIMESTAMP_NONE);
+	assert_string_equal(c->extra, "");
+	credmap_unref(map);
+}
+
+/* Device before product before proxy.ini; a product may stand behind. */
+static void
+test_products_give_defaults(void **state)
+{
+	struct scratch *s = *state;
+	struct credmap *map = load(s,
+	    "[device:own]\n"
+	    "product_key = pk\ndevice_name = own1\ndevice_secret = x\n"
+	    "host = broker.lan\nport = 1\ntimestamp = now\nextra =\n"
+	    "[device:same]\n"
+	    "product_key = pk\ndevice_name = same\ndevice_secret = x\n"
+	    "[product:pk]\n"
+	    "instance = iot-1\nport = 2\npath = /p\nsign_method = hmacsha1\n"
+	    "timestamp = 5\nextra = a=b\n"
+	    "[product:other]\n"
+	    "region = us-west-1\n"
+	    "[device:other]\n"
+	    "product_key = other\ndevice_name = devi\ndevice_secret = x\n");
+	const struct credential *c;
+
+	assert_told(s, "");
+	assert_non_null(map);
+	c = credmap_by_label(map, "own");
+	assert_string_equal(c->host, "broker.lan");
+	assert_int_equal(c->port, 1);
+	assert_string_equal(c->path, "/p");
+	assert_int_equal(c->sign_method, ALIYUN_HMACSHA1);
+	assert_int_equal(c->timestamp_mode, TIMESTAMP_NOW);
+	assert_string_equal(c->extra, "");
+	c = credmap_by_label(map, "same");
+	assert_string_equal(c->host, "iot-1.mqtt.iothub.aliyuncs.com");
+	assert_int_equal(c->port, 2);
+	assert_int_equal(c->timestamp_ms, 5);
+	assert_string_equal(c->extra, "a=b");
+	c = credmap_by_label(map, "other");
+	assert_string_equal(
+	    c->host, "other.iot-as-mqtt.us-west-1.aliyuncs.com");
+	assert_int_equal(c->port, 443);
+	assert_string_equal(c->path, "/mqtt");
+	credmap_unref(map);
+}
+
+static void
+test_settings_give_the_last_defaults(void **state)
+{
+	struct scratch *s = *state;
+	struct settings *settings = settings_load(
+	    scratch_write(s, "proxy.ini",
+		SPAN_OF("[cloud]\nport = 8080\npath = /lab\ntransport = ws\n")),
+	    &s->complaints);
+	struct credmap *map;
+	const struct credential *c;
+
+	assert_non_null(settings);
+	scratch_reset(s);
+	map = credmap_load(
+	    scratch_write(s, "devices.ini", SPAN_OF(DEVICE("a", "devi"))),
+	    settings, &s->complaints);
+	settings_unref(settings);
+	assert_non_null(map);
+	c = credmap_at(map, 0);
+	assert_int_equal(c->port, 8080);
+	assert_string_equal(c->path, "/lab");
+	assert_int_equal(c->transport, TRANSPORT_WS);
+	credmap_unref(map);
+}
+
+static void
+test_the_more_telling_entry_wins(void **state)
+{
+	struct scratch *s = *state;
+	struct credmap *map = load(s,
+	    DEVICE("a", "dev1") "match_address = 10.0.0.1\n" DEVICE(
+		"u", "dev2") "match_username = u\n" DEVICE("ua",
+		"dev3") "match_username = u\n"
+			"match_address = 10.0.0.1\n" DEVICE(
+			    "c", "dev4") "match_client_id = c\n" DEVICE("ca",
+			    "dev5") "match_client_id = c\n"
+				    "match_address = 10.0.0.1\n" DEVICE("cu",
+					"dev6") "match_client_id = "
+						"c\nmatch_username = "
+						"u\n" DEVICE("cua",
+						    "dev7") "match_client_id = "
+							    "c\nmatch_username "
+							    "= u\n"
+							    "match_address = "
+							    "10.0.0.1\n");
+
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_string_equal(find(map, "c", "u", "10.0.0.1"), "cua");
+	assert_string_equal(find(map, "c", "u", "10.0.0.2"), "cu");
+	assert_string_equal(find(map, "c", "x", "10.0.0.1"), "ca");
+	assert_string_equal(find(map, "c", "x", "10.0.0.2"), "c");
+	assert_string_equal(find(map, "x", "u", "10.0.0.1"), "ua");
+	assert_string_equal(find(map, "x", "u", "10.0.0.2"), "u");
+	assert_string_equal(find(map, "", "", "10.0.0.1"), "a");
+	assert_string_equal(find(map, "", "", "10.0.0.2"), "-");
+	/* a key is all of its bytes, NUL bytes too */
+	assert_null(credmap_find(
+	    map, SPAN_OF("c\0"), (struct span){NULL, 0}, "10.0.0.2"));
+	/* and does not run into the next one */
+	assert_string_equal(find(map, "cu", "", "10.0.0.2"), "-");
+	credmap_unref(map);
+}
+
+static void
+test_refuses_values(void **state)
+{
+	static const struct {
+		const char *line;
+		const char *told;
+	} cases[] = {
+	    {"client_id = a|b", "without | , = and &"},
+	    {"client_id = a&b", "without | , = and &"},
+	    {"client_id = "
+	     "12345678901234567890123456789012345678901234567890123456789"
+	     "012345",
+		"at most 64 bytes"},
+	    {"match_client_id =", "1 to 128 bytes"},
+	    {"match_username =", "1 to 128 bytes"},
+	    {"match_address = 10.0.0.0/8", "one numeric IPv4 or IPv6"},
+	    {"match_address = 10.0.0.1, 10.0.0.2", "one numeric"},
+	    {"password =", "it is empty"},
+	    {"port = 0", "port = 0: 1 to 65535 is allowed"},
+	    {"port = 65536", "1 to 65535"},
+	    {"path = mqtt", "it starts with /"},
+	    {"transport = tcp", "allowed is wss or ws"},
+	    {"sign_method = sha256", "hmacmd5, hmacsha1 or hmacsha256"},
+	    {"timestamp = 1s", "now, none or a number"},
+	    {"timestamp = 12345678901234", "at most 13 digits"},
+	    {"extra = a", "write k=v,k=v"},
+	    {"extra = a=", "write k=v,k=v"},
+	    {"extra = =a", "write k=v,k=v"},
+	    {"extra = a=b,", "write k=v,k=v"},
+	    {"extra = a=b,,c=d", "write k=v,k=v"},
+	    {"extra = a=b=c", "write k=v,k=v"},
+	    {"extra = a=b|c", "write k=v,k=v"},
+	    {"extra = a=b c", "write k=v,k=v"},
+	    {"extra = a=b,securemode=3", "securemode may not be set"},
+	    {"extra = signmethod=x", "signmethod may not be set"},
+	    {"extra = timestamp=1", "timestamp may not be set"},
+	    {"extra = _v=sdk-c-4.1.0", "_v may not be set"},
+	    {"extra = ext=1,_ss=1", "_ss may not be set"},
+	    {"device_nmae = x",
+		"there is no key device_nmae; did you mean device_name?"},
+	    {"frobnicate = x", "there is no key frobnicate\n"},
+	    {"region = cn-hangzhou", "region comes twice, first in line 5"},
+	    {"instance = iot-1",
+		"instance and region (line 5) exclude each other"},
+	    {"host = a", "host and region (line 5) exclude each other"},
+	    {"device_secret_file = x",
+		"device_secret_file and device_secret (line 4) exclude"},
+	};
+	struct scratch *s = *state;
+	char text[512];
+
+	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+		(void)snprintf(text, sizeof(text), "%s%s\n",
+		    DEVICE("a", "devi"), cases[i].line);
+		assert_null(load(s, text));
+		assert_memory_equal(s->told, "error 6: ", 9);
+		assert_told_once(s, cases[i].told);
+	}
+}
+
+static void
+test_refuses_bad_sections(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *told;
+	} cases[] = {
+	    {"[device:]\nproduct_key = pk\ndevice_name = devi\n"
+	     "device_secret = x\nhost = h\n",
+		"error 1: the label = : allowed are 1 to 40"},
+	    {"[device:a b]\nproduct_key = pk\ndevice_name = devi\n"
+	     "device_secret = x\nhost = h\n",
+		"error 1: the label = a b: allowed are 1 to 40 of letters, "
+		"digits and ._:@-; this has 3 bytes"},
+	    {"[device:12345678901234567890123456789012345678901]\n"
+	     "product_key = pk\ndevice_name = devi\ndevice_secret = x\n"
+	     "host = h\n",
+		"this has 41 bytes"},
+	    {"[product:a-b]\nregion = cn-shanghai\n",
+		"error 1: the product's key = a-b: "},
+	    {"[product:a]\ndevice_secret = x\n",
+		"error 2: device_secret belongs into a [device:LABEL]"},
+	    {"[product:a]\nhost = a\n[product:b]\n[product:a]\n",
+		"error 4: [product:a] comes twice, first in line 1"},
+	    {"[devices:a]\nproduct_key = x\n",
+		"error 1: there is no section [devices:a]; write"},
+	    {"[pump]\nproduct_key = x\n", "error 1: there is no section"},
+	    {"[product:pk]\nport = 1\n[device:a]\nproduct_key = pk\n"
+	     "device_name = devi\ndevice_secret = x\n",
+		"error 3: [device:a] has no region, instance or host, and "
+		"[product:pk] has none either"},
+	    {"[device:a]\nproduct_key = pk\ndevice_name = devi\n"
+	     "device_secret = x\n",
+		"error 1: [device:a] has no region, instance or host, and "
+		"[product:pk] is not there"},
+	    {"[device:a]\nproduct_key = pk\ndevice_name = devi\n"
+	     "region = cn-shanghai\n",
+		"error 1: [device:a] has no device_secret"},
+	    {"[device:a]\nproduct_key = pk\ndevice_secret = x\n"
+	     "region = cn-shanghai\n",
+		"error 1: [device:a] has no device_name"},
+	    {"[device:a]\ndevice_name = devi\ndevice_secret = x\n"
+	     "region = cn-shanghai\n",
+		"error 1: [device:a] has no product_key"},
+	    {"[device:a]\ndevice_name = dev\nproduct_key = pk\n"
+	     "device_secret = x\nhost = h\n",
+		"error 2: device_name = dev: allowed are 4 to 32"},
+	    {"[device:a]\ndevice_name = dev&\nproduct_key = pk\n"
+	     "device_secret = x\nhost = h\n",
+		"error 2: device_name = dev&: allowed are 4 to 32"},
+	    {"[device:a]\ndevice_name = devi\nproduct_key = p-k\n"
+	     "device_secret = x\nhost = h\n",
+		"error 3: product_key = p-k: allowed are 1 to 20"},
+	    {"[product:a]\nregion = cn-beijing\n",
+		"error 2: region = cn-beijing: this region has no legacy "
+		"public instances; set instance ="},
+	    {"[product:a]\nregion = cn-shenzhen\n", "set instance ="},
+	    {"[product:a]\nregion = cn_shanghai\n", "error 2: region ="},
+	    {"[product:a]\nhost = wss://h\n", "error 2: host = wss://h"},
+	    {"[product:a]\nhost = h:443\n", "error 2: host = h:443"},
+	    {"[product:a]\nhost = h/mqtt\n", "error 2: host ="},
+	    {"[product:a]\nhost = [::1]\n", "error 2: host ="},
+	    {"[product:a]\nhost = a..b\n", "error 2: host ="},
+	    {"[product:a]\nhost = -a\n", "error 2: host ="},
+	    {"[product:a]\nhost = a.\n", "error 2: host ="},
+	    {"[product:a]\nhost =\n", "error 2: host ="},
+	};
+	struct scratch *s = *state;
+
+	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+		assert_null(load(s, cases[i].text));
+		assert_told_once(s, cases[i].told);
+	}
+}
+
+static void
+test_refuses_entries_that_clash(void **state)
+{
+	struct scratch *s = *state;
+
+	assert_null(load(s,
+	    DEVICE("a", "dev1") DEVICE("b", "dev2") DEVICE("c", "dev1")
+		DEVICE("a", "dev1")
+		    DEVICE("d", "dev4") "match_client_id = b\n" DEVICE("e",
+			"dev5") "match_username = u\nmatch_address = "
+				"::ffff:1.2.3.4\n" DEVICE("f",
+				    "dev6") "match_username = u\nmatch_address "
+					    "= 1.2.3.4\n"));
+	assert_told(s,
+	    "error 11: [device:c] has the same product_key and device_name as "
+	    "[device:a] in line 1\n"
+	    "error 16: [device:a] has the same label as [device:a] in line 1\n"
+	    "error 21: [device:d] has the same match_ keys as [device:b] in "
+	    "line 6\n"
+	    "error 34: [device:f] has the same match_ keys as [device:e] in "
+	    "line 27\n");
+}
+
+static void
+test_tells_all_errors_of_a_file(void **state)
+{
+	struct scratch *s = *state;
+
+	assert_null(load(s, "[device:a]\n"
+			    "product_key = ?\n"
+			    "bogus = 1\n"
+			    " indented = 1\n"
+			    "[device:b]\n"
+			    "product_key = pk\n"
+			    "device_name = devi\n"
+			    "device_secret = x\n"
+			    "port = 0\n"
+			    "[product:unused]\n"
+			    "region = cn-beijing\n"));
+	assert_told(s,
+	    "error 2: product_key = ?: allowed are 1 to 20 of letters and "
+	    "digits; "
+	    "this has 1 bytes\n"
+	    "error 3: there is no key bogus\n"
+	    "error 4: the line is indented: take the blanks at its start "
+	    "off\n"
+	    "error 1: [device:a] has no device_name\n"
+	    "error 1: [device:a] has no device_secret\n"
+	    "error 9: port = 0: 1 to 65535 is allowed\n"
+	    "error 11: region = cn-beijing: this region has no legacy public "
+	    "instances; set instance = the instance's id instead\n"
+	    "error 5: [device:b] has no region, instance or host, and "
+	    "[product:pk] is not there\n");
+}
+
+static void
+test_warns(void **state)
+{
+	struct scratch *s = *state;
+	const char *path;
+	struct credmap *map = load(s, "; nothing\n");
+
+	assert_non_null(map);
+	assert_int_equal(credmap_count(map), 0);
+	assert_string_equal(find(map, "", "", "1.2.3.4"), "-");
+	assert_told_once(s, "warning 0: holds no [device:LABEL] section");
+	credmap_unref(map);
+
+	map = load(s, DEVICE("a", "devi") "[product:pk2]\n[product:pk]\n");
+	assert_non_null(map);
+	assert_told_once(s, "warning 6: no device is of [product:pk2]");
+	credmap_unref(map);
+
+	map = load(s, DEVICE("a", "devi") "transport = ws\n");
+	assert_non_null(map);
+	assert_told_once(s, "warning 6: transport = ws: ");
+	credmap_unref(map);
+
+	path = scratch_write(s, "devices.ini", SPAN_OF(DEVICE("a", "devi")));
+	assert_int_equal(chmod(path, 0640), 0);
+	map = credmap_load(path, defaults, &s->complaints);
+	assert_told(s, "");
+	credmap_unref(map);
+	assert_int_equal(chmod(path, 0644), 0);
+	map = credmap_load(path, defaults, &s->complaints);
+	assert_told_once(s, "warning 0: holds secrets and every user");
+	credmap_unref(map);
+}
+
+static void
+test_never_shows_a_secret(void **state)
+{
+	struct scratch *s = *state;
+	char name[] = "secret-hunter2";
+
+	(void)scratch_write(s, name, SPAN_OF("hunter2 hunter2"));
+	assert_null(load(s,
+	    "[device:a]\n"
+	    "device_secret = hunter2 hunter2\n"
+	    "devicesecret = hunter2\n"
+	    "password: hunter2\n"
+	    "pasword = hunter2\n"
+	    "hunter2\n"
+	    "hunter2 = hunter2\n"
+	    "password = hunter2-that-is-long-hunter2-that-is-long-hunter2-"
+	    "that-is-long-hunter2-that-is-long-hunter2-that-is-long-hunter2-"
+	    "that-is-long-hunter2\n"
+	    "[device:b]\n"
+	    "device_secret = \xc3\xa4hunter2\n"
+	    "password = hunter2 ; hunter2\n"
+	    "[unknown]\n"
+	    "device_secret = hunter2\n"
+	    "[product:p]\n"
+	    "device_secret = hunter2\n"));
+	assert_true(s->complaints.errors >= 10);
+	assert_null(strstr(s->told, "hunter2"));
+}
+
+static void
+test_reads_secret_files(void **state)
+{
+	static const struct {
+		struct span bytes;
+		struct span secret; /* none: refused */
+		const char *told;
+	} cases[] = {
+	    {SPAN_OF("abc"), SPAN_OF("abc"), NULL},
+	    {SPAN_OF("abc\n"), SPAN_OF("abc"), NULL},
+	    {SPAN_OF("abc\r\n"), SPAN_OF("abc"), NULL},
+	    {SPAN_OF("abc\n\n"), {NULL, 0}, "printable"},
+	    {SPAN_OF("a bc"), {NULL, 0}, "printable"},
+	    {SPAN_OF("a\0c"), {NULL, 0}, "printable"},
+	    {SPAN_OF("\"abc\""), {NULL, 0}, "quotes"},
+	    {SPAN_OF("'abc'"), {NULL, 0}, "quotes"},
+	    {SPAN_OF("\"abc"), SPAN_OF("\"abc"), NULL},
+	    {SPAN_OF(""), {NULL, 0}, "this has 0 bytes"},
+	    {SPAN_OF("\n"), {NULL, 0}, "this has 0 bytes"},
+	    {SPAN_OF("1234567890123456789012345678901234567890123456789012"
+		     "345678901234\r\n"),
+		SPAN_OF("1234567890123456789012345678901234567890123456789"
+			"012345678901234"),
+		NULL},
+	    {SPAN_OF("1234567890123456789012345678901234567890123456789012"
+		     "3456789012345"),
+		{NULL, 0}, "this has 65 bytes"},
+	};
+	static const char text[] =
+	    "[device:a]\nproduct_key = pk\ndevice_name = devi\n"
+	    "host = h\ndevice_secret_file = secret\n";
+	struct scratch *s = *state;
+	char many[2000];
+	struct credmap *map;
+
+	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+		(void)scratch_write(s, "secret", cases[i].bytes);
+		map = load(s, text);
+		if (cases[i].secret.n == 0) {
+			assert_null(map);
+			assert_memory_equal(s->told, "error 5: ", 9);
+			assert_told_once(s, cases[i].told);
+			continue;
+		}
+		assert_told(s, "");
+		assert_non_null(map);
+		assert_true(secret_eq(
+		    &credmap_at(map, 0)->device_secret, cases[i].secret));
+		credmap_unref(map);
+	}
+
+	memset(many, 'x', sizeof(many));
+	for (size_t n = 65; n < sizeof(many); n += 9) {
+		(void)scratch_write(
+		    s, "secret", (struct span){(uint8_t *)many, n});
+		assert_null(load(s, text));
+		assert_told_once(
+		    s, n <= SECRET_MAX ? "printable" : "too long for a secret");
+	}
+	(void)unlink(scratch_write(s, "secret", SPAN_OF("")));
+	assert_null(load(s, text));
+	/* a secret may have been put there by mistake: not shown */
+	assert_told(s, "error 5: device_secret_file: the file it names: No "
+		       "such file or directory\n");
+	assert_null(load(s, DEVICE("a", "devi") "password_file = .\n"));
+	assert_told(s, "error 6: password_file: the file it names: not a "
+		       "regular file\n");
+	assert_null(load(s, DEVICE("a", "devi") "password_file = ./x\n"));
+	assert_told(s, "error 6: password_file = ./x: No such file or "
+		       "directory\n");
+}
+
+static void
+test_finds_secret_files_by_absolute_path(void **state)
+{
+	struct scratch *s = *state;
+	char text[512];
+	struct credmap *map;
+	uint8_t full[SECRET_MAX];
+
+	memset(full, 0xff, sizeof(full)); /* a password is any bytes */
+	(void)snprintf(text, sizeof(text), "%spassword_file = %s\n",
+	    DEVICE("a", "devi"),
+	    scratch_write(s, "pw", (struct span){full, sizeof(full)}));
+	map = load(s, text);
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_true(credmap_at(map, 0)->has_password);
+	assert_true(secret_eq(
+	    &credmap_at(map, 0)->password, (struct span){full, sizeof(full)}));
+	credmap_unref(map);
+}
+
+static void
+assert_same(struct scratch *s, const struct credential *old, const char *text,
+    bool want)
+{
+	struct credmap *map = load(s, text);
+
+	assert_non_null(map);
+	if (credential_same(old, credmap_at(map, 0)) != want)
+		fail_msg("not %d: %s", want, text);
+	credmap_unref(map);
+}
+
+static void
+test_same_means_a_session_can_go_on(void **state)
+{
+#define OTHER(product_key, device_name, secret, host)                          \
+	"[device:b]\nproduct_key = " product_key                               \
+	"\ndevice_name = " device_name "\ndevice_secret = " secret             \
+	"\nclient_id = pk.devi\nhost = " host "\n"
+#define HOST "pk.iot-as-mqtt.cn-shanghai.aliyuncs.com"
+	static const char *const other[] = {
+	    OTHER("pl", "devi", "s3cret", HOST),
+	    OTHER("pk", "devj", "s3cret", HOST),
+	    OTHER("pk", "devi", "s3creT", HOST),
+	    OTHER("pk", "devi", "s3cret", "h"),
+	    DEVICE("b", "devi") "client_id = x\n",
+	    DEVICE("b", "devi") "password = x\n",
+	    DEVICE("b", "devi") "port = 1\n",
+	    DEVICE("b", "devi") "path = /x\n",
+	    DEVICE("b", "devi") "transport = ws\n",
+	    DEVICE("b", "devi") "sign_method = hmacmd5\n",
+	    DEVICE("b", "devi") "timestamp = none\n",
+	    DEVICE("b", "devi") "timestamp = 1\n",
+	    DEVICE("b", "devi") "extra = a=b\n",
+	};
+	static const char *const same[] = {
+	    OTHER("pk", "devi", "s3cret", HOST),
+	    DEVICE("b", "devi") "match_username = x\n",
+	    DEVICE("b", "devi") "match_address = 1.2.3.4\n",
+	    DEVICE("b", "devi") "port = 443\npath = /mqtt\n",
+	    DEVICE("b", "devi") "timestamp = now\n",
+	};
+	struct scratch *s = *state;
+	struct credmap *old = load(s, DEVICE("a", "devi"));
+
+	assert_non_null(old);
+	for (size_t i = 0; i < ARRAY_LENGTH(other); i++)
+		assert_same(s, credmap_at(old, 0), other[i], false);
+	for (size_t i = 0; i < ARRAY_LENGTH(same); i++)
+		assert_same(s, credmap_at(old, 0), same[i], true);
+	credmap_unref(old);
+}
+
+/* Byte <i> of the secret of this test, which never stands in memory as a whole
+   but where the code under test puts it. */
+static char
+secret_byte(size_t i)
+{
+	return (char)('A' + (i * i * 7 + i * 3 + 1) % 26);
+}
+
+enum { SECRET_BYTES = 48 };
+
+/* How often the secret is in this process's writable memory. */
+static size_t
+count_secrets(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[512];
+	size_t count = 0;
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps) != NULL) {
+		uintptr_t from, to;
+		char mode[5];
+
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s", &from, &to,
+			mode) != 3 ||
+		    strncmp(mode, "rw", 2) != 0)
+			continue;
+		for (; from + SECRET_BYTES <= to; from++) {
+			const volatile char *at = (const char *)from;
+			size_t i = 0;
+
+			while (i < SECRET_BYTES && at[i] == secret_byte(i))
+				i++;
+			count += i == SECRET_BYTES;
+		}
+	}
+	fclose(maps);
+	return count;
+}
+
+static void
+write_text(int fd, const char *text)
+{
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+}
+
+static void
+write_secret(int fd)
+{
+	for (size_t i = 0; i < SECRET_BYTES; i++) {
+		char c = secret_byte(i);
+
+		assert_int_equal(write(fd, &c, 1), 1);
+	}
+	write_text(fd, "\n");
+}
+
+/* So many devices that the entries move; in between, every place where a
+   secret can come from. */
+static void
+test_wipes_secrets(void **state)
+{
+	enum { DEVICES = 300 };
+	struct scratch *s = *state;
+	struct credmap *map;
+	char text[128];
+	int fd;
+
+	if (SANITIZED)
+		skip(); /* a sanitizer's memory is too large to search */
+	fd =
+	    open(scratch_write(s, "secret", SPAN_OF("")), O_WRONLY | O_CLOEXEC);
+	write_secret(fd);
+	close(fd);
+	fd = open(
+	    scratch_write(s, "devices.ini", SPAN_OF("")), O_WRONLY | O_CLOEXEC);
+	for (int i = 0; i < DEVICES; i++) {
+		(void)snprintf(text, sizeof(text),
+		    "[device:d%d]\nproduct_key = pk\ndevice_name = name%d\n"
+		    "host = h\n",
+		    i, i);
+		write_text(fd, text);
+		if (i == 1 || i == DEVICES - 1)
+			write_text(fd, "password_file = secret\n");
+		if (i == 0)
+			write_text(fd, "password = ");
+		if (i == 0)
+			write_secret(fd);
+		write_text(fd, "device_secret = ");
+		if (i == 0 || i == DEVICES - 1)
+			write_secret(fd);
+		else
+			write_text(fd, "x\n");
+	}
+	assert_int_equal(count_secrets(), 0);
+	map = credmap_load(s->path, defaults, &s->complaints);
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_int_equal(count_secrets(), 5);
+	credmap_unref(map);
+	assert_int_equal(count_secrets(), 0);
+
+	close(fd);
+
+	/* and after an error, wherever in the reader's buffer it was */
+	fd = open(scratch_write(s, "devices.ini", SPAN_OF("[device:a]\n")),
+	    O_WRONLY | O_APPEND | O_CLOEXEC);
+	for (int i = 0; i < 4096 / 128; i++) {
+		(void)snprintf(text, sizeof(text), "; %079d\npassword = ", i);
+		write_text(fd, text);
+		write_secret(fd);
+		map = credmap_load(s->path, defaults, &s->complaints);
+		assert_null(map);
+		assert_int_equal(count_secrets(), 0);
+	}
+	close(fd);
+}
+
+/* The published example of the platform's documentation. */
+static void
+test_signs(void **state)
+{
+	struct scratch *s = *state;
+	struct credmap *map = load(s,
+	    "[product:pk]\nhost = h\nsign_method = hmacsha1\n"
+	    "[device:fixed]\nproduct_key = pk\ndevice_name = device\n"
+	    "device_secret = secret\nclient_id = 12345\ntimestamp = 789\n"
+	    "[device:now]\nproduct_key = pk\ndevice_name = dev2\n"
+	    "device_secret = secret\ntransport = ws\nextra = lan=C\n"
+	    "[device:none]\nproduct_key = pk\ndevice_name = dev3\n"
+	    "device_secret = secret\ntimestamp = none\n");
+	struct aliyun_login login;
+
+	assert_non_null(map);
+	assert_true(
+	    credential_sign(credmap_by_label(map, "fixed"), 12, &login));
+	assert_string_equal(login.client_id,
+	    "12345|securemode=2,signmethod=hmacsha1,timestamp=789|");
+	assert_string_equal(login.username, "device&pk");
+	assert_string_equal(
+	    login.password, "fafd82a3d602b37fb0fa8b7892f24a477f851a14");
+	assert_true(credential_sign(credmap_by_label(map, "now"), 12, &login));
+	assert_string_equal(login.client_id,
+	    "pk.dev2|securemode=3,signmethod=hmacsha1,timestamp=12,lan=C|");
+	assert_true(credential_sign(credmap_by_label(map, "none"), 12, &login));
+	assert_string_equal(
+	    login.client_id, "pk.dev3|securemode=2,signmethod=hmacsha1|");
+	credmap_unref(map);
+}
+
+/* Enough entries for the table, the entries and the texts to grow often. */
+static void
+test_finds_each_of_many(void **state)
+{
+	enum { DEVICES = 3000, TEXT = 128 };
+	struct scratch *s = *state;
+	char *text = malloc(DEVICES * TEXT);
+	struct credmap *map;
+	size_t n = 0;
+	char name[32];
+
+	assert_non_null(text);
+	for (int i = 0; i < DEVICES; i++)
+		n += (size_t)snprintf(text + n, TEXT,
+		    "[device:d%d]\nproduct_key = pk\ndevice_name = name%d\n"
+		    "device_secret = s%d\nhost = h%d\n",
+		    i, i, i, i);
+	map = load(s, text);
+	free(text);
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_int_equal(credmap_count(map), DEVICES);
+	for (size_t i = 0; i < DEVICES; i++) {
+		const struct credential *c = credmap_at(map, i);
+
+		(void)snprintf(name, sizeof(name), "d%zu", i);
+		assert_string_equal(c->label, name);
+		assert_ptr_equal(credmap_by_label(map, name), c);
+		assert_string_equal(find(map, name, "x", "1.2.3.4"), name);
+		(void)snprintf(name, sizeof(name), "name%zu", i);
+		assert_ptr_equal(credmap_by_identity(map, "pk", name), c);
+		assert_string_equal(find(map, name, "x", "1.2.3.4"), "-");
+		(void)snprintf(name, sizeof(name), "s%zu", i);
+		assert_true(secret_eq(&c->device_secret, span_of_string(name)));
+		(void)snprintf(name, sizeof(name), "h%zu", i);
+		assert_string_equal(c->host, name);
+	}
+	credmap_unref(map);
+}
+
+static void *
+hold_and_drop(void *arg)
+{
+	struct credmap *map = arg;
+
+	bool found = true;
+
+	for (int i = 0; i < 10000; i++) {
+		struct credmap *mine = credmap_ref(map);
+
+		found =
+		    found && strcmp(find(mine, "a", "", "1.2.3.4"), "a") == 0;
+		credmap_unref(mine);
+	}
+	credmap_unref(map);
+	return found ? NULL : arg;
+}
+
+/* A sanitizer sees it when it is freed too early, twice or never. */
+static void
+test_is_shared_by_threads(void **state)
+{
+	struct scratch *s = *state;
+	struct credmap *map = load(s, DEVICE("a", "devi"));
+	pthread_t threads[4];
+
+	assert_non_null(map);
+	for (size_t i = 0; i < ARRAY_LENGTH(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL,
+				     hold_and_drop, credmap_ref(map)),
+		    0);
+	credmap_unref(map);
+	for (size_t i = 0; i < ARRAY_LENGTH(threads); i++) {
+		void *failed;
+
+		assert_int_equal(pthread_join(threads[i], &failed), 0);
+		assert_null(failed);
+	}
+}
+
+int
+main(void)
+{
+#define TEST(f)                                                                \
+	cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
+	const struct CMUnitTest tests[] = {
+	    TEST(test_reads_a_device),
+	    TEST(test_every_key_counts),
+	    TEST(test_products_give_defaults),
+	    TEST(test_settings_give_the_last_defaults),
+	    TEST(test_the_more_telling_entry_wins),
+	    TEST(test_refuses_values),
+	    TEST(test_refuses_bad_sections),
+	    TEST(test_refuses_entries_that_clash),
+	    TEST(test_tells_all_errors_of_a_file),
+	    TEST(test_warns),
+	    TEST(test_never_shows_a_secret),
+	    TEST(test_reads_secret_files),
+	    TEST(test_finds_secret_files_by_absolute_path),
+	    TEST(test_same_means_a_session_can_go_on),
+	    TEST(test_wipes_secrets),
+	    TEST(test_signs),
+	    TEST(test_finds_each_of_many),
+	    TEST(test_is_shared_by_threads),
+	};
+
+	return cmocka_run_group_tests(tests, load_defaults, drop_defaults);
+}

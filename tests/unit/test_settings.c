@@ -1,0 +1,462 @@
+#include "settings/settings.h"
+
+#include "scratch.h"
+#include "settings/value.h"
+#include "unit.h"
+
+#include <pthread.h>
+
+static struct settings *
+load(struct scratch *s, const char *text)
+{
+	return settings_load(
+	    scratch_write(s, "proxy.ini", span_of_string(text)),
+	    &s->complaints);
+}
+
+/* settings_show() as "section.key=value\n", "!" behind what is no default. */
+static char shown[8192];
+
+static void
+on_show(void *arg, const char *section, const char *key, const char *value,
+    bool is_default)
+{
+	size_t n = strlen(shown);
+
+	(void)arg;
+	(void)snprintf(shown + n, sizeof(shown) - n, "%s.%s=%s%s\n", section,
+	    key, value, is_default ? "" : "!");
+}
+
+static void
+on_fixed(void *arg, const char *section, const char *key)
+{
+	size_t n = strlen(shown);
+
+	(void)arg;
+	(void)snprintf(shown + n, sizeof(shown) - n, "%s.%s ", section, key);
+}
+
+static void
+test_defaults_are_those_of_the_table(void **state)
+{
+	static char want[8192];
+	struct scratch *s = *state;
+	struct settings *settings = settings_load(NULL, &s->complaints);
+	struct settings *empty = load(s, "; nothing\n");
+
+	assert_non_null(settings);
+	assert_non_null(empty);
+	want[0] = '\0';
+#define X(section, key, type, member, def, least, most, live, what)            \
+	strcat(want, section "." key "=" def "\n");
+	SETTINGS(X)
+#undef X
+	shown[0] = '\0';
+	settings_show(settings, on_show, NULL);
+	assert_string_equal(shown, want);
+	shown[0] = '\0';
+	settings_show(empty, on_show, NULL);
+	assert_string_equal(shown, want);
+	/* and as the program sees them */
+	assert_string_equal(settings->listen_address, "0.0.0.0");
+	assert_int_equal(settings->listen_port, 1883);
+	assert_int_equal(settings->keep_alive_max_s, 1200);
+	assert_int_equal(settings->ping_interval_ms, 60000);
+	assert_int_equal(settings->packet_max_bytes, 1024 * 1024);
+	assert_int_equal(settings->idle_timeout_ms, 3600 * 1000);
+	assert_int_equal(settings->log_level, LOG_INFO);
+	assert_int_equal(settings->tls_min_version, 0x0303);
+	assert_int_equal(settings->cloud_transport, TRANSPORT_WSS);
+	assert_true(settings->tls_verify);
+	assert_told(s, "");
+	settings_unref(empty);
+	settings_unref(settings);
+	settings_unref(NULL);
+}
+
+/* The sections of the table must not be interleaved: readers of the file and
+   of settings_show() rely on it. No key may come twice. */
+static void
+test_table_is_in_order(void **state)
+{
+	static const char *const names[][2] = {
+#define X(section, key, type, member, def, least, most, live, what)            \
+	{section, key},
+	    SETTINGS(X)
+#undef X
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+		for (size_t j = 0; j < i; j++) {
+			bool same = strcmp(names[i][0], names[j][0]) == 0;
+
+			assert_false(
+			    same && strcmp(names[i][1], names[j][1]) == 0);
+			assert_true(
+			    !same || strcmp(names[i - 1][0], names[i][0]) == 0);
+		}
+	}
+}
+
+static void
+test_reads_every_type(void **state)
+{
+	struct scratch *s = *state;
+	const char *roots = scratch_write(s, "a b.pem", SPAN_OF("x"));
+	char ca_file[256];
+	struct settings *settings;
+
+	(void)snprintf(ca_file, sizeof(ca_file), "%s", roots);
+	settings = load(s,
+	    "[listen]\naddress = ::ffff:10.1.2.3\nport = 0\n"
+	    "[cloud]\npath = /a/b?c=d\ntransport = ws\nsubprotocol =\n"
+	    "keep_alive_min = 2m\nping_interval = 1500ms\n"
+	    "ping_timeout = 3\n"
+	    "[tls]\nca_file = a b.pem\nmin_version = 1.3\n"
+	    "verify = no\n"
+	    "[limits]\nworkers = 3\nconnect_max = 4096\npacket_max = 2M\n"
+	    "session_buffer = 100K\nidle_timeout = 2h\n"
+	    "[log]\nlevel = debug\n");
+
+	assert_non_null(settings);
+	assert_string_equal(settings->listen_address, "10.1.2.3");
+	assert_int_equal(settings->listen_port, 0);
+	assert_string_equal(settings->cloud_path, "/a/b?c=d");
+	assert_int_equal(settings->cloud_transport, TRANSPORT_WS);
+	assert_string_equal(settings->cloud_subprotocol, "");
+	assert_int_equal(settings->keep_alive_min_s, 120);
+	assert_int_equal(settings->ping_interval_ms, 1500);
+	assert_int_equal(settings->ping_timeout_ms, 3000);
+	/* relative to the file it stands in, not to where we are */
+	assert_string_equal(settings->tls_ca_file, ca_file);
+	assert_int_equal(settings->tls_min_version, 0x0304);
+	assert_false(settings->tls_verify);
+	assert_int_equal(settings->workers, 3);
+	assert_int_equal(settings->connect_max_bytes, 4096);
+	assert_int_equal(settings->packet_max_bytes, 2 * 1024 * 1024);
+	assert_int_equal(settings->session_buffer_bytes, 100 * 1024);
+	assert_int_equal(settings->idle_timeout_ms, 7200 * 1000);
+	assert_int_equal(settings->log_level, LOG_DEBUG);
+	assert_told(s,
+	    "warning 6: transport = ws: everything goes to the cloud in the "
+	    "clear; for labs only\n"
+	    "warning 14: verify = no: any certificate is taken, anyone on the "
+	    "way can read and change everything; for labs only\n");
+	shown[0] = '\0';
+	settings_show(settings, on_show, NULL);
+	assert_non_null(strstr(shown, "listen.address=10.1.2.3!\n"));
+	assert_non_null(strstr(shown, "cloud.keep_alive_min=2m!\n"));
+	assert_non_null(strstr(shown, "cloud.ping_interval=1500ms!\n"));
+	assert_non_null(strstr(shown, "cloud.subprotocol=!\n"));
+	assert_non_null(strstr(shown, "limits.connect_max=4K!\n"));
+	assert_non_null(strstr(shown, "tls.min_version=1.3!\n"));
+	assert_non_null(strstr(shown, "tls.verify=no!\n"));
+	assert_non_null(strstr(shown, "log.level=debug!\n"));
+	settings_unref(settings);
+}
+
+/* What is shown, read as a file, gives the same. */
+static void
+on_show_as_file(void *arg, const char *section, const char *key,
+    const char *value, bool is_default)
+{
+	char *last = arg;
+	size_t n = strlen(shown);
+
+	(void)is_default;
+	if (strcmp(last, section) != 0)
+		n += (size_t)snprintf(
+		    shown + n, sizeof(shown) - n, "[%s]\n", section);
+	strcpy(last, section);
+	(void)snprintf(shown + n, sizeof(shown) - n, "%s = %s\n", key, value);
+}
+
+static void
+test_what_is_shown_can_be_read(void **state)
+{
+	static char text[8192];
+	static char first[8192];
+	char last[32] = "";
+	struct scratch *s = *state;
+	struct settings *a =
+	    load(s, "[listen]\naddress = ::\n[cloud]\nping_timeout = 1001ms\n"
+		    "[limits]\npacket_max = 12345\ndrain_timeout = 0\n"
+		    "[tls]\nmin_version = 1.3\n");
+	struct settings *b;
+
+	assert_non_null(a);
+	shown[0] = '\0';
+	settings_show(a, on_show_as_file, last);
+	strcpy(text, shown);
+	shown[0] = '\0';
+	settings_show(a, on_show, NULL);
+	strcpy(first, shown);
+	b = load(s, text);
+	assert_told(s, "");
+	assert_non_null(b);
+	shown[0] = '\0';
+	settings_show(b, on_show, NULL);
+	assert_string_equal(shown, first);
+	settings_unref(a);
+	settings_unref(b);
+}
+
+static void
+test_refuses_values_with_their_range(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *told;
+	} cases[] = {
+	    {"[listen]\nport = 65536",
+		"error 2: port = 65536: allowed is 0 to 65535\n"},
+	    {"[listen]\nport = -1", "0 to 65535"},
+	    {"[listen]\nport =", "0 to 65535"},
+	    {"[listen]\nport = 18446744073709551617", "0 to 65535"},
+	    {"[listen]\nport = 0x50", "0 to 65535"},
+	    {"[listen]\naddress = localhost", "numeric IPv4 or IPv6"},
+	    {"[listen]\naddress = 1.2.3", "numeric IPv4 or IPv6"},
+	    {"[limits]\nworkers = 257", "0 to 256"},
+	    {"[limits]\nconnect_max = 2G", "64 to 1M, as in 4096"},
+	    {"[limits]\nconnect_max = 63", "64 to 1M"},
+	    {"[limits]\ntotal_buffer = 18014398509481985K", "1M to 16384M"},
+	    {"[cloud]\ntls_timeout = 49ms",
+		"50ms to 2m, as in 250ms, 10s, 5m, 2h"},
+	    {"[cloud]\ntls_timeout = 3m", "50ms to 2m"},
+	    {"[cloud]\ntls_timeout = 10 s", "50ms to 2m"},
+	    {"[cloud]\ntls_timeout = 5124095576030432h", "50ms to 2m"},
+	    {"[cloud]\nkeep_alive_min = 1500ms",
+		"1s to 65535s, in whole seconds"},
+	    {"[cloud]\ntransport = tcp", "allowed is wss or ws"},
+	    {"[cloud]\npath = mqtt", "it starts with /"},
+	    {"[cloud]\npath =", "it starts with /"},
+	    {"[cloud]\npath = /a b", "it starts with /"},
+	    {"[cloud]\nsubprotocol = mqtt, x", "one word"},
+	    {"[cloud]\nsubprotocol_3_1 = a b", "subprotocol_3_1: one word"},
+	    {"[tls]\nverify = true", "allowed is no or yes"},
+	    {"[tls]\nmin_version = 1.1", "allowed is 1.2 or 1.3"},
+	    {"[tls]\nsystem_roots = no", "leaves no trusted root"},
+	    {"[log]\nlevel = loud",
+		"error or warning or notice or info or debug"},
+	    {"[log]\nlevel = \xe5\x93\x8d", "level = \\xe5\\x93\\x8d: "},
+	};
+	struct scratch *s = *state;
+
+	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+		assert_null(load(s, cases[i].text));
+		assert_memory_equal(s->told, "error 2: ", 9);
+		assert_told_once(s, cases[i].told);
+	}
+}
+
+static void
+test_bounds_are_allowed(void **state)
+{
+	struct scratch *s = *state;
+	char text[256];
+	char n[VALUE_TEXT_MAX];
+	struct settings *settings;
+
+#define NUMBER(unit, section, key, value)                                      \
+	do {                                                                   \
+		(void)snprintf(text, sizeof(text), "[%s]\n%s = %s\n", section, \
+		    key, value_write(n, unit, value));                         \
+		settings = load(s, text);                                      \
+		if (settings == NULL &&                                        \
+		    strstr(s->told, "keep_alive_") == NULL)                    \
+			fail_msg("%s: %s", text, s->told);                     \
+		settings_unref(settings);                                      \
+		scratch_reset(s);                                              \
+	} while (0)
+#define TRY_PORT(a, b, c) NUMBER(VALUE_COUNT, a, b, c)
+#define TRY_COUNT(a, b, c) NUMBER(VALUE_COUNT, a, b, c)
+#define TRY_BYTES(a, b, c) NUMBER(VALUE_BYTES, a, b, c)
+#define TRY_MS(a, b, c) NUMBER(VALUE_TIME, a, b, c)
+#define TRY_SECONDS(a, b, c) NUMBER(VALUE_TIME, a, b, UINT64_C(1000) * (c))
+#define TRY_TEXT(a, b, c) (void)(c)
+#define TRY_ADDRESS(a, b, c) (void)(c)
+#define TRY_BOOL(a, b, c) (void)(c)
+#define TRY_LEVEL(a, b, c) (void)(c)
+#define TRY_TRANSPORT(a, b, c) (void)(c)
+#define TRY_TLS_VERSION(a, b, c) (void)(c)
+#define X(section, key, type, member, def, least, most, live, what)            \
+	TRY_##type(section, key, least);                                       \
+	TRY_##type(section, key, most);
+	SETTINGS(X)
+#undef X
+}
+
+static void
+test_tells_all_errors_of_a_file(void **state)
+{
+	struct scratch *s = *state;
+
+	assert_null(load(s, "[listen]\n"
+			    "prot = 1883\n"
+			    "port = x\n"
+			    "port = 1883\n"
+			    "connect_timeout = 3s\n"
+			    "zzzzzzzz = 1\n"
+			    "0123456789abcdef = 1\n"
+			    "[cluod]\n"
+			    "port = 99999\n"
+			    "[cloud]\n"
+			    " port = 443\n"
+			    "path = x\n"
+			    "[listen]\n"
+			    "backlog = 0\n"));
+	assert_told(s,
+	    "error 2: [listen] has no key prot; did you mean [listen] port?\n"
+	    "error 3: port = x: allowed is 0 to 65535\n"
+	    "error 4: port comes twice, first in line 3\n"
+	    "error 5: [listen] has no key connect_timeout; did you mean "
+	    "[limits] connect_timeout?\n"
+	    "error 6: [listen] has no key zzzzzzzz\n"
+	    "error 7: [listen] has no key ?\n"
+	    "error 8: there is no section [cluod]\n"
+	    "error 11: the line is indented: take the blanks at its start "
+	    "off\n"
+	    "error 13: [listen] comes twice, first in line 1: put its keys "
+	    "together\n"
+	    "error 14: backlog = 0: allowed is 1 to 65535\n"
+	    "error 12: path: it starts with / and holds no blanks, no # and "
+	    "ASCII only\n");
+}
+
+static void
+test_roots_can_be_read(void **state)
+{
+	struct scratch *s = *state;
+
+	assert_null(load(s, "[tls]\n\nca_file = none.pem\n"));
+	assert_non_null(strstr(s->told, "error 3: ca_file: "));
+	assert_told_once(s, "/none.pem cannot be read: No such file");
+	assert_null(load(s, "[tls]\nca_file = /none.pem\n"));
+	assert_told_once(s, "ca_file: /none.pem cannot be read");
+}
+
+static void
+test_keep_alives_fit_together(void **state)
+{
+	struct scratch *s = *state;
+
+	assert_null(load(s, "[cloud]\nkeep_alive_max = 29s\n"));
+	assert_told(
+	    s, "error 2: keep_alive_min (30s) is over keep_alive_max (29s)\n");
+	assert_null(
+	    load(s, "[cloud]\nkeep_alive_zero = 20s\nkeep_alive_min = 21\n"));
+	assert_told(s,
+	    "error 3: keep_alive_zero (20s) is not between keep_alive_min "
+	    "(21s) and keep_alive_max (1200s)\n");
+	assert_null(load(s, "[cloud]\nkeep_alive_max = 299\n"));
+	assert_told_once(s, "error 2: keep_alive_zero (300s)");
+	settings_unref(
+	    load(s, "[cloud]\nkeep_alive_min = 50\nkeep_alive_zero = 50\n"
+		    "keep_alive_max = 50\n"));
+	assert_told_once(s, "warning 4: ping_interval is over keep_alive_max");
+}
+
+static void
+test_names_what_cannot_change(void **state)
+{
+	struct scratch *s = *state;
+	struct settings *a = settings_load(NULL, &s->complaints);
+	struct settings *b = load(s,
+	    "[listen]\nport = 1884\naddress = ::1\n[log]\nlevel = error\n"
+	    "[limits]\nworkers = 2\n");
+
+	assert_non_null(b);
+	shown[0] = '\0';
+	settings_fixed_changes(a, b, on_fixed, NULL);
+	assert_string_equal(
+	    shown, "listen.address listen.port limits.workers ");
+	shown[0] = '\0';
+	settings_fixed_changes(a, a, on_fixed, NULL);
+	assert_string_equal(shown, "");
+	settings_unref(a);
+	settings_unref(b);
+}
+
+static void *
+hold_and_drop(void *arg)
+{
+	struct settings *settings = arg;
+
+	for (int i = 0; i < 10000; i++)
+		settings_unref(settings_ref(settings));
+	settings_unref(settings);
+	return NULL;
+}
+
+/* A sanitizer sees it when it is freed too early, twice or never. */
+static void
+test_is_shared_by_threads(void **state)
+{
+	struct scratch *s = *state;
+	struct settings *settings = settings_load(NULL, &s->complaints);
+	pthread_t threads[4];
+
+	for (size_t i = 0; i < ARRAY_LENGTH(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL,
+				     hold_and_drop, settings_ref(settings)),
+		    0);
+	settings_unref(settings);
+	for (size_t i = 0; i < ARRAY_LENGTH(threads); i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+}
+
+static void
+test_value_texts(void **state)
+{
+	char out[VALUE_TEXT_MAX];
+	char address[VALUE_ADDRESS_MAX];
+	uint64_t n;
+
+	(void)state;
+	assert_string_equal(value_write(out, VALUE_TIME, 0), "0");
+	assert_string_equal(value_write(out, VALUE_TIME, 90 * 1000), "90s");
+	assert_string_equal(value_write(out, VALUE_TIME, 1), "1ms");
+	assert_string_equal(value_write(out, VALUE_BYTES, 1536), "1536");
+	assert_string_equal(
+	    value_write(out, VALUE_COUNT, UINT64_MAX), "18446744073709551615");
+	assert_true(value_read("18446744073709551615", VALUE_COUNT, &n));
+	assert_true(n == UINT64_MAX);
+	assert_false(value_read("18446744073709551616", VALUE_COUNT, &n));
+	assert_false(value_read("18446744073709551615", VALUE_TIME, &n));
+	assert_false(value_read("1K", VALUE_COUNT, &n));
+	assert_false(value_read("1k", VALUE_BYTES, &n));
+	assert_false(value_read("+1", VALUE_COUNT, &n));
+	assert_false(value_read("1.5s", VALUE_TIME, &n));
+	assert_true(value_address("2001:DB8:0::1", address));
+	assert_string_equal(address, "2001:db8::1");
+	assert_false(value_address("[::1]", address));
+	assert_false(value_address("010.0.0.1", address));
+	assert_int_equal(value_distance("kitten", "sitting"), 3);
+	assert_int_equal(value_distance("", "ab"), 2);
+	assert_int_equal(value_distance("port", "prot"), 2);
+}
+
+int
+main(void)
+{
+#define TEST(f)                                                                \
+	cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
+	const struct CMUnitTest tests[] = {
+	    TEST(test_defaults_are_those_of_the_table),
+	    TEST(test_table_is_in_order),
+	    TEST(test_reads_every_type),
+	    TEST(test_what_is_shown_can_be_read),
+	    TEST(test_refuses_values_with_their_range),
+	    TEST(test_bounds_are_allowed),
+	    TEST(test_tells_all_errors_of_a_file),
+	    TEST(test_roots_can_be_read),
+	    TEST(test_keep_alives_fit_together),
+	    TEST(test_names_what_cannot_change),
+	    TEST(test_is_shared_by_threads),
+	    TEST(test_value_texts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
