@@ -242,10 +242,6 @@ begin_idle(struct link *l)
 	l->owner->on_idle(l->arg);
 }
 
-/*
- * Ends a dial or an open link for <why>. Where a close frame can still be sent
- * (<code> is not WS_CLOSE_NONE), the cloud is told and has its time to answer.
- */
 void
 link_lose(struct link *l, enum ws_close_code code, const struct fault *why)
 {

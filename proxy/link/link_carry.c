@@ -37,7 +37,6 @@ write_some(struct link *l, struct span bytes, size_t *put, struct fault *why)
 	return true;
 }
 
-/* Writes the scratch; what is not taken is kept. May lose the link. */
 void
 link_write_scratch(struct link *l)
 {
@@ -67,7 +66,6 @@ link_write_scratch(struct link *l)
 	}
 }
 
-/* Writes kept frames. True with l->kept empty: all of them went. */
 bool
 link_write_kept(struct link *l, struct fault *why)
 {
