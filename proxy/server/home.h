@@ -45,8 +45,8 @@ NODISCARD struct home *home_start(
    identity ends first. */
 void home_admit(struct home *h, struct knock *k);
 
-/* From now on these, and <kept_max_bytes> as in the config; sessions go on, or end when their entry says so. False
-   without memory: <h> keeps what it has. */
+/* From now on these, and <kept_max_bytes> as in the config; sessions go on, or
+   end when their entry says so. False without memory: <h> keeps what it has. */
 NODISCARD bool home_reload(struct home *h, struct settings *settings,
     struct trust *trust, struct credmap *map, size_t kept_max_bytes);
 
