@@ -415,8 +415,8 @@ link_have_closed(struct link *l, struct fault *why)
 		enum io io;
 		size_t n;
 
-		if (l->close_seen && !l->close_due && l->kept.n == 0)
-			return GO;
+		/* with both close frames gone, the server ends the TCP
+		   connection (RFC 6455 7.1.1) */
 		if (!l->readable)
 			return STAY;
 		io = link_fill(l, loop->in, LOOP_IN_BYTES, &n, why);
