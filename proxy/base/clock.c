@@ -1,5 +1,6 @@
 #include "base/clock.h"
 
+#include <string.h>
 #include <time.h>
 
 static uint64_t
@@ -21,4 +22,16 @@ uint64_t
 clock_wall_ms(void)
 {
 	return clock_ms(CLOCK_REALTIME);
+}
+
+const char *
+clock_text(char out[static CLOCK_TEXT_MAX], int64_t s)
+{
+	time_t seconds = (time_t)s;
+	struct tm tm;
+
+	if (gmtime_r(&seconds, &tm) == NULL ||
+	    strftime(out, CLOCK_TEXT_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+		(void)strcpy(out, "?");
+	return out;
 }

@@ -7,10 +7,22 @@
 
 #include <stdint.h>
 
+/* When this version was released, in seconds since 1970 UTC: a wall clock that
+   is before it is wrong. configure.ac says it; this is for other builds. */
+#ifndef RELEASE_EPOCH_S
+#define RELEASE_EPOCH_S 1793491200 /* 2026-11-01 */
+#endif
+
+enum { CLOCK_TEXT_MAX = 24 };
+
 /* Monotonic milliseconds, a few milliseconds coarse: for deadlines. */
 uint64_t clock_mono_ms(void);
 
 /* Milliseconds since 1970 UTC: for signatures and log lines. */
 uint64_t clock_wall_ms(void);
+
+/* Seconds since 1970 as "2026-11-01T00:00:00Z"; "?" for what is far from any
+   calendar. Returns <out>. */
+const char *clock_text(char out[static CLOCK_TEXT_MAX], int64_t s);
 
 #endif

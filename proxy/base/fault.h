@@ -12,7 +12,7 @@
 
 #include <stdbool.h>
 
-enum { FAULT_TEXT_MAX = 256 };
+enum { FAULT_TEXT_MAX = 512 };
 
 struct fault {
 	enum reason why;

@@ -48,16 +48,21 @@ X(R_CLOUD_RESET,          "cloud_reset",          3, 0x88, 0x89, "the cloud, or 
 X(R_TCP_TIMEOUT,          "tcp_timeout",          3, 0x88, 0x89, "no answer to TCP; a firewall may drop it")                           \
 X(R_TLS_FAILED,           "tls_failed",           3, 0x88, 0x89, "is it a TLS port? is a middlebox in the way?")                       \
 X(R_TLS_TIMEOUT,          "tls_timeout",          3, 0x88, 0x89, "the TLS handshake stalled; a firewall may inspect or drop it")       \
-X(R_CERT_UNTRUSTED,       "cert_untrusted",       3, 0x88, 0x89, "set [tls] ca_file to the root that signed the certificate")          \
+X(R_CERT_UNTRUSTED,       "cert_untrusted",       3, 0x88, 0x89, "set [tls] ca_file, for mqtts [tls_mqtts], to the root that signed it") \
 X(R_CERT_EXPIRED,         "cert_expired",         3, 0x88, 0x89, "the cloud's certificate is over, or this machine's clock is wrong")  \
 X(R_CERT_NOT_YET_VALID,   "cert_not_yet_valid",   3, 0x88, 0x89, "this machine's clock is probably behind")                            \
 X(R_CERT_WRONG_NAME,      "cert_wrong_name",      3, 0x88, 0x89, "the certificate is for another host; check region, instance or host")\
+X(R_CERT_NOT_PINNED,      "cert_not_pinned",      3, 0x88, 0x89, "if the change is meant, add the issuer's pin to pin_file; else somebody is in the way") \
+X(R_CLOCK_WRONG,          "clock_wrong",          3, 0x88, 0x89, "set this machine's clock; certificates cannot be checked before")   \
 X(R_UPGRADE_REFUSED,      "upgrade_refused",      3, 0x88, 0x89, "the server refused the WebSocket; check host and path")              \
 X(R_UPGRADE_REDIRECTED,   "upgrade_redirected",   3, 0x88, 0x89, "redirects are not followed; a captive portal may answer")            \
 X(R_UPGRADE_NOT_HTTP,     "upgrade_not_http",     3, 0x88, 0x89, "the server does not speak HTTP on that port")                        \
 X(R_UPGRADE_BAD_ANSWER,   "upgrade_bad_answer",   3, 0x88, 0x89, "the server's WebSocket answer is wrong; a middlebox may answer")     \
 X(R_UPGRADE_TIMEOUT,      "upgrade_timeout",      3, 0x88, 0x89, "the server did not answer the WebSocket request")                    \
 X(R_CLOUD_BUSY,          "cloud_busy",           3, 0x88, 0x89, "the server asked not to be dialled for a while; it will be after that") \
+X(R_DIAL_RATE,            "dial_rate",            3, 0x97, 0x00, "see why it connects so often; [dial] per_device is what the cloud allows") \
+X(R_DIAL_QUEUE,           "dial_queue",           3, 0x97, 0x00, "many devices came at once; it may try again ([dial] per_second)") \
+X(R_DIAL_BACKOFF,         "dial_backoff",         3, 0x88, 0x00, "mend what its earlier lines say; a reload ends the wait") \
 X(R_LOGIN_REFUSED,        "login_refused",        3, 0x88, 0x00, "the cloud refused this device's login")                              \
 X(R_LOGIN_TIMEOUT,        "login_timeout",        3, 0x88, 0x89, "the cloud did not answer the login")                                 \
 X(R_CLOUD_CLOSED,         "cloud_closed",         3, 0x88, 0x89, "the cloud ended the connection")                                     \
@@ -66,6 +71,13 @@ X(R_CLOUD_STUCK,          "cloud_stuck",          3, 0x88, 0x89, "the cloud did 
 X(R_BAD_FRAME,            "bad_frame",            3, 0x88, 0x89, "the cloud broke the WebSocket protocol")                             \
 X(R_TEXT_MESSAGE,         "text_message",         3, 0x88, 0x89, "the cloud sent a WebSocket text message; MQTT is binary")            \
 X(R_BAD_CLOUD_PACKET,     "bad_cloud_packet",     3, 0x88, 0x89, "the cloud sent bytes that are no MQTT packet")                       \
+/* the way out of the site: [egress] proxy */                                                                                           \
+X(R_EGRESS_UNREACHABLE,   "egress_unreachable",   3, 0x88, 0x89, "the egress proxy itself cannot be reached; check [egress] proxy")    \
+X(R_EGRESS_TIMEOUT,       "egress_timeout",       3, 0x88, 0x89, "the egress proxy did not open the tunnel in time")                   \
+X(R_EGRESS_AUTH,          "egress_auth",          3, 0x88, 0x89, "check the user in [egress] proxy and its password")                  \
+X(R_EGRESS_REFUSED,       "egress_refused",       3, 0x88, 0x89, "have the egress proxy allow CONNECT to the cloud's host and port")   \
+X(R_EGRESS_CANNOT_REACH,  "egress_cannot_reach",  3, 0x88, 0x89, "the egress proxy does not get through to the cloud")                 \
+X(R_EGRESS_BAD_ANSWER,    "egress_bad_answer",    3, 0x88, 0x89, "is [egress] proxy of the right kind (http, https, socks5) and port?")\
 /* the proxy itself */                                                                                                                  \
 X(R_DRAINING,             "draining",             3, 0x88, 0x8B, "the proxy is shutting down")                                         \
 X(R_ENTRY_REMOVED,        "entry_removed",        5, 0x87, 0x87, "the device's entry was taken out of devices.ini")                    \
