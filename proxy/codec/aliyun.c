@@ -13,6 +13,9 @@ enum {
 		      10 + ALIYUN_PRODUCT_KEY_MAX + 9 + 20 + 1
 };
 
+/* How those of the client identifier begin. */
+#define PARAMETERS "|securemode="
+
 const char *
 aliyun_sign_method_word(enum aliyun_sign_method method)
 {
@@ -81,7 +84,7 @@ write_client_id(const struct aliyun_identity *who, char *out, size_t size)
 {
 	struct text t = {out, size, false};
 
-	add(&t, "%s|securemode=%d,signmethod=%s",
+	add(&t, "%s" PARAMETERS "%d,signmethod=%s",
 	    who->client_id == NULL ? "" : who->client_id, who->securemode,
 	    aliyun_sign_method_word(who->method));
 	if (who->has_timestamp)
@@ -129,6 +132,14 @@ write_password(const struct aliyun_identity *who,
 	return true;
 }
 
+static void
+write_username(const char *product_key, const char *device_name,
+    char out[static ALIYUN_USERNAME_TEXT])
+{
+	(void)snprintf(
+	    out, ALIYUN_USERNAME_TEXT, "%s&%s", device_name, product_key);
+}
+
 bool
 aliyun_sign(const struct aliyun_identity *who,
     const struct secret *device_secret, struct aliyun_login *out)
@@ -136,8 +147,8 @@ aliyun_sign(const struct aliyun_identity *who,
 	if (within_bounds(who, device_secret) &&
 	    write_client_id(who, out->client_id, sizeof(out->client_id)) &&
 	    write_password(who, device_secret, out->password)) {
-		(void)snprintf(out->username, sizeof(out->username), "%s&%s",
-		    who->device_name, who->product_key);
+		write_username(
+		    who->product_key, who->device_name, out->username);
 		return true;
 	}
 	aliyun_login_wipe(out);
@@ -148,4 +159,20 @@ void
 aliyun_login_wipe(struct aliyun_login *login)
 {
 	secret_wipe_bytes(login, sizeof(*login));
+}
+
+static bool
+has(struct span text, const char *word)
+{
+	return text.n > 0 && memmem(text.p, text.n, word, strlen(word)) != NULL;
+}
+
+bool
+aliyun_tells_login(
+    struct span text, const char *product_key, const char *device_name)
+{
+	char username[ALIYUN_USERNAME_TEXT];
+
+	write_username(product_key, device_name, username);
+	return has(text, PARAMETERS) || has(text, username);
 }

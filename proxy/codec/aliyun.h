@@ -30,6 +30,7 @@ enum {
 	ALIYUN_DEVICE_SECRET_MAX = 64,
 	ALIYUN_CLIENT_ID_MAX = 64, /* the part before the first bar */
 	ALIYUN_EXTRA_MAX = 128,
+	ALIYUN_USERNAME_TEXT = 64, /* with its NUL */
 	ALIYUN_SECUREMODE_TLS = 2,
 	ALIYUN_SECUREMODE_PLAIN = 3
 };
@@ -53,7 +54,7 @@ struct aliyun_identity {
    aliyun_login_wipe(). */
 struct aliyun_login {
 	char client_id[384];
-	char username[64];
+	char username[ALIYUN_USERNAME_TEXT];
 	char password[65];
 };
 
@@ -69,5 +70,10 @@ NODISCARD bool aliyun_sign(const struct aliyun_identity *who,
     const struct secret *device_secret, struct aliyun_login *out);
 
 void aliyun_login_wipe(struct aliyun_login *login);
+
+/* True when <text> tells a login: the parameters of any client identifier, or
+   the user name of this device. */
+NODISCARD bool aliyun_tells_login(
+    struct span text, const char *product_key, const char *device_name);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/fault.h"
 #include "base/parse.h"
 #include "base/span.h"
+#include "codec/http_head.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,7 +18,6 @@ enum {
 	WS_NONCE_BYTES = 16,
 	WS_KEY_TEXT = 24 + 1,    /* base64 of the nonce, with NUL */
 	WS_ACCEPT_TEXT = 28 + 1, /* base64 of a SHA-1, with NUL */
-	HTTP_HEAD_MAX = 8 * 1024 /* a longer answer head is refused */
 };
 
 /* What goes into the request, as it is: the caller has seen to it that none has
@@ -46,6 +46,7 @@ struct http_answer {
 	struct span reason;      /* the phrase of the status line */
 	struct span location;    /* empty when absent */
 	struct span retry_after; /* empty when absent */
+	struct span date;        /* empty when absent */
 	struct span server;      /* empty when absent */
 	struct span subprotocol; /* Sec-WebSocket-Protocol; empty when absent */
 	bool has_upgrade;        /* Upgrade: websocket */
@@ -55,15 +56,8 @@ struct http_answer {
 };
 
 /*
- * Reads the answer head at the start of <in>. PARSE_OK: *used is its size, up
- * to and with the empty line; interim 1xx answers other than 101 before it are
- * skipped and counted in *used. PARSE_MORE: not whole yet; <out> and *used mean
- * nothing. PARSE_BAD: not HTTP/1.x, a malformed line (also one that ends in LF
- * alone or has a control character), a folded header, Sec-WebSocket-Accept,
- * Sec-WebSocket-Protocol or Location twice, or over HTTP_HEAD_MAX; <why> is
- * R_UPGRADE_NOT_HTTP (the first bytes escaped in the text) or
- * R_UPGRADE_BAD_ANSWER. Says PARSE_BAD as soon as the first bytes cannot be
- * "HTTP/1.".
+ * As http_head_read(); Sec-WebSocket-Accept, Sec-WebSocket-Protocol and
+ * Location must be alone. <out> means something with PARSE_OK only.
  */
 NODISCARD enum parse http_answer_read(
     struct span in, struct http_answer *out, size_t *used, struct fault *why);

@@ -229,16 +229,6 @@ read_properties(
 	    flaw.name[0] != '\0' ? " " : "", flaw.what);
 }
 
-/* Finds property <id> in a valid list. */
-static bool
-find_property(struct span list, uint8_t id, struct mqtt_property *out)
-{
-	while (mqtt_property_next(&list, out) == PARSE_OK)
-		if (out->id == id)
-			return true;
-	return false;
-}
-
 static bool
 at_end(const struct reader *r)
 {
@@ -333,14 +323,16 @@ check_publish_properties(const struct reader *r, const struct mqtt_packet *p)
 	struct mqtt_property found;
 
 	if (p->topic.n == 0 &&
-	    !find_property(p->properties, MQTT_TOPIC_ALIAS, &found))
+	    !mqtt_property_find(p->properties, MQTT_TOPIC_ALIAS, &found))
 		return bad(r, "the topic name is empty, and there is no Topic "
 			      "Alias (3.3.2.1)");
 	if (r->from == MQTT_FROM_CLIENT &&
-	    find_property(p->properties, MQTT_SUBSCRIPTION_IDENTIFIER, &found))
+	    mqtt_property_find(
+		p->properties, MQTT_SUBSCRIPTION_IDENTIFIER, &found))
 		return bad(r, "a client may not send a Subscription Identifier "
 			      "(MQTT-3.3.4-6)");
-	return !find_property(p->properties, MQTT_RESPONSE_TOPIC, &found) ||
+	return !mqtt_property_find(
+		   p->properties, MQTT_RESPONSE_TOPIC, &found) ||
 	       check_topic(r, "Response Topic", found.text,
 		   mqtt_topic_name_flaw(found.text, r->level));
 }
@@ -411,7 +403,7 @@ read_disconnect(struct reader *r, struct mqtt_packet *out)
 	if (!read_reason(r, MQTT_IN_DISCONNECT, out))
 		return false;
 	if (r->from == MQTT_FROM_SERVER &&
-	    find_property(
+	    mqtt_property_find(
 		out->properties, MQTT_SESSION_EXPIRY_INTERVAL, &found))
 		return bad(r, "a server may not send a Session Expiry Interval "
 			      "(MQTT-3.14.2-2)");
@@ -430,8 +422,8 @@ read_auth(struct reader *r, struct mqtt_packet *out)
 		return lacking(r, 2, "property length");
 	if (!read_reason(r, MQTT_IN_AUTH, out))
 		return false;
-	if (!is_short &&
-	    !find_property(out->properties, MQTT_AUTHENTICATION_METHOD, &found))
+	if (!is_short && !mqtt_property_find(out->properties,
+			     MQTT_AUTHENTICATION_METHOD, &found))
 		return bad(r, "there is no Authentication Method "
 			      "(MQTT-4.12.0-5)");
 	return true;

@@ -110,6 +110,15 @@ mqtt_property_next(struct span *list, struct mqtt_property *out)
 	return PARSE_OK;
 }
 
+bool
+mqtt_property_find(struct span list, uint8_t id, struct mqtt_property *out)
+{
+	while (mqtt_property_next(&list, out) == PARSE_OK)
+		if (out->id == id)
+			return true;
+	return false;
+}
+
 /* Whether a property may be in one list more than once: 3.3.2.3.8 and the
    sections about User Property. */
 static bool

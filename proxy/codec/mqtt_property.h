@@ -33,6 +33,10 @@ struct mqtt_property {
 	struct span whole; /* identifier and value as they stand on the wire */
 };
 
+/* Finds the first property <id> of a valid list. */
+NODISCARD bool mqtt_property_find(
+    struct span list, uint8_t id, struct mqtt_property *out);
+
 /* Where a property list stands: table 2-4 says which ones may be in it. */
 enum mqtt_property_place {
 	MQTT_IN_CONNECT,
