@@ -350,8 +350,10 @@ credential_same(const struct credential *a, const struct credential *b)
 	       same_text(a->device_name, b->device_name) &&
 	       same_text(a->client_id, b->client_id) &&
 	       same_text(a->extra, b->extra) && same_text(a->host, b->host) &&
+	       same_text(a->server_name, b->server_name) &&
 	       same_text(a->path, b->path) && a->port == b->port &&
-	       a->transport == b->transport &&
+	       a->mqtts_port == b->mqtts_port &&
+	       transports_same(&a->transports, &b->transports) &&
 	       a->sign_method == b->sign_method &&
 	       a->timestamp_mode == b->timestamp_mode &&
 	       a->timestamp_ms == b->timestamp_ms &&
@@ -360,9 +362,15 @@ credential_same(const struct credential *a, const struct credential *b)
 	       same_secret(&a->device_secret, &b->device_secret);
 }
 
+uint16_t
+credential_port(const struct credential *c, enum transport transport)
+{
+	return transport == TRANSPORT_MQTTS ? c->mqtts_port : c->port;
+}
+
 bool
-credential_sign(
-    const struct credential *c, uint64_t now_ms, struct aliyun_login *out)
+credential_sign(const struct credential *c, enum transport transport,
+    uint64_t now_ms, struct aliyun_login *out)
 {
 	const struct aliyun_identity who = {
 	    .product_key = c->product_key,
@@ -370,7 +378,7 @@ credential_sign(
 	    .client_id = c->client_id,
 	    .extra = c->extra,
 	    .method = c->sign_method,
-	    .securemode = c->transport == TRANSPORT_WSS
+	    .securemode = transport_has_tls(transport)
 			      ? ALIYUN_SECUREMODE_TLS
 			      : ALIYUN_SECUREMODE_PLAIN,
 	    .has_timestamp = c->timestamp_mode != TIMESTAMP_NONE,

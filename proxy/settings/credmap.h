@@ -46,8 +46,10 @@ X(region,             true,  NULL, "of a legacy public instance: the region, suc
 X(instance,           true,  NULL, "of any other instance: its id") \
 X(host,               true,  NULL, "any other host name or address") \
 X(port,               true,  "443", "the cloud's port; default: that of proxy.ini") \
+X(mqtts_port,         true,  "8883", "the same for transport mqtts") \
 X(path,               true,  "/mqtt", "the WebSocket path; default: that of proxy.ini") \
-X(transport,          true,  "wss", "wss or ws; default: that of proxy.ini") \
+X(transports,         true,  "wss", "wss, mqtts or ws, or several, the first that can be had; default: that of proxy.ini") \
+X(server_name,        true,  NULL, "the name in the certificate, and for SNI and HTTP, when it is not the host dialled") \
 X(sign_method,        true,  "hmacsha256", "hmacmd5, hmacsha1 or hmacsha256") \
 X(timestamp,          true,  "now", "what is signed: now, none, or a fixed number of milliseconds") \
 X(extra,              true,  "", "more parameters of the client id, k=v,k=v")
@@ -66,12 +68,14 @@ struct credential {
 	const char *label;
 	const char *product_key;
 	const char *device_name;
-	const char *client_id; /* signed client id; may be "" */
-	const char *extra;     /* "k=v,k=v" or "" */
-	const char *host;      /* where it is dialled: already built */
+	const char *client_id;   /* signed client id; may be "" */
+	const char *extra;       /* "k=v,k=v" or "" */
+	const char *host;        /* where it is dialled: already built */
+	const char *server_name; /* whom the certificate must name */
 	const char *path;
-	uint16_t port;
-	enum transport transport;
+	uint16_t port;       /* of the WebSocket transports */
+	uint16_t mqtts_port; /* of TRANSPORT_MQTTS */
+	struct transports transports;
 	enum aliyun_sign_method sign_method;
 	enum timestamp_mode timestamp_mode;
 	uint64_t timestamp_ms;       /* of TIMESTAMP_FIXED */
@@ -88,7 +92,7 @@ struct credential {
 struct credmap;
 
 /*
- * Loads the map; ports, paths and transports that neither entry nor product
+ * Loads the map; ports, path and transports that neither entry nor product
  * sets come from <defaults>. NULL after errors, which were told to <to>, all of
  * them. Paths of secret files are relative to the map's folder.
  */
@@ -126,9 +130,13 @@ bool credential_same(const struct credential *a, const struct credential *b);
 NODISCARD bool credential_password_right(
     const struct credential *c, bool has_password, struct span password);
 
-/* The login fields for a dial now; <timestamp_ms> is used as the entry's
-   timestamp mode says. False: a field is over its bound, or no memory. */
-NODISCARD bool credential_sign(
-    const struct credential *c, uint64_t now_ms, struct aliyun_login *out);
+/* Where <transport> is had. */
+uint16_t credential_port(const struct credential *c, enum transport transport);
+
+/* The login fields for a dial by <transport> now; <now_ms> is used as the
+   entry's timestamp mode says. False: a field is over its bound, or no memory.
+ */
+NODISCARD bool credential_sign(const struct credential *c,
+    enum transport transport, uint64_t now_ms, struct aliyun_login *out);
 
 #endif

@@ -225,20 +225,16 @@ credmap_line_path(
 }
 
 void
-credmap_line_transport(
-    struct credmap_line *line, const char *value, enum transport *out)
+credmap_line_transports(
+    struct credmap_line *line, const char *value, struct transports *out)
 {
-	if (strcmp(value, transport_word(TRANSPORT_WSS)) == 0) {
-		*out = TRANSPORT_WSS;
-	} else if (strcmp(value, transport_word(TRANSPORT_WS)) == 0) {
-		*out = TRANSPORT_WS;
+	if (!transports_read(value, out))
+		wrong_value(line, value, "allowed is " TRANSPORTS_ALLOWED);
+	else if (transports_have(out, TRANSPORT_WS))
 		warn_of(line->to, line->path, line->n,
-		    "%s = ws: everything goes to the cloud in the clear; for "
+		    "%s has ws: everything goes to the cloud in the clear; for "
 		    "labs only",
 		    line->key);
-	} else {
-		wrong_value(line, value, "allowed is wss or ws");
-	}
 }
 
 void

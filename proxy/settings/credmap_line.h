@@ -64,8 +64,8 @@ void credmap_line_path(
     struct credmap_line *line, const char *value, const char **out);
 
 /* Warns of plain ws. */
-void credmap_line_transport(
-    struct credmap_line *line, const char *value, enum transport *out);
+void credmap_line_transports(
+    struct credmap_line *line, const char *value, struct transports *out);
 
 void credmap_line_sign_method(
     struct credmap_line *line, const char *value, enum aliyun_sign_method *out);

@@ -41,8 +41,10 @@ struct common {
 	unsigned given;    /* BIT(key) of every key of the section */
 	const char *place; /* value of region, instance or host */
 	uint16_t port;
+	uint16_t mqtts_port;
 	const char *path;
-	enum transport transport;
+	const char *server_name; /* NULL: the host */
+	struct transports transports;
 	enum aliyun_sign_method sign_method;
 	enum timestamp_mode timestamp_mode;
 	uint64_t timestamp_ms;
@@ -168,11 +170,17 @@ read_value(struct loading *l, enum key key, const char *value)
 	case KEY_port:
 		credmap_line_port(line, value, &common->port);
 		return;
+	case KEY_mqtts_port:
+		credmap_line_port(line, value, &common->mqtts_port);
+		return;
 	case KEY_path:
 		credmap_line_path(line, value, &common->path);
 		return;
-	case KEY_transport:
-		credmap_line_transport(line, value, &common->transport);
+	case KEY_transports:
+		credmap_line_transports(line, value, &common->transports);
+		return;
+	case KEY_server_name:
+		credmap_line_host(line, value, &common->server_name);
 		return;
 	case KEY_sign_method:
 		credmap_line_sign_method(line, value, &common->sign_method);
@@ -491,7 +499,11 @@ complete_device(struct loading *l, struct credential *c,
 	set_host(l, c, own, p);
 	c->port = giver(KEY_port, own, p, defaults)->port;
 	c->path = giver(KEY_path, own, p, defaults)->path;
-	c->transport = giver(KEY_transport, own, p, defaults)->transport;
+	c->mqtts_port = giver(KEY_mqtts_port, own, p, defaults)->mqtts_port;
+	c->transports = giver(KEY_transports, own, p, defaults)->transports;
+	c->server_name = giver(KEY_server_name, own, p, defaults)->server_name;
+	if (c->server_name == NULL)
+		c->server_name = c->host;
 	c->sign_method = giver(KEY_sign_method, own, p, defaults)->sign_method;
 	c->extra = giver(KEY_extra, own, p, defaults)->extra;
 	c->timestamp_mode = timestamp->timestamp_mode;
@@ -522,7 +534,8 @@ complete(struct loading *l, const struct settings *settings)
 	const struct common defaults = {
 	    .port = settings->cloud_port,
 	    .path = credmap_line_keep(&l->line, settings->cloud_path),
-	    .transport = settings->cloud_transport,
+	    .mqtts_port = settings->cloud_mqtts_port,
+	    .transports = settings->cloud_transports,
 	    .sign_method = ALIYUN_HMACSHA256,
 	    .timestamp_mode = TIMESTAMP_NOW,
 	    .extra = "",

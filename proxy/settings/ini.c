@@ -1,5 +1,6 @@
 #include "settings/ini.h"
 
+#include "base/escape.h"
 #include "base/secret.h"
 #include "codec/utf8.h"
 
@@ -44,6 +45,7 @@ static void PRINTF_LIKE(5, 0) tell(struct complaints *to, bool is_error,
 		return;
 	}
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	tame(text); /* it may quote the file */
 	to->tell(to->arg, is_error, path, line, text);
 }
 

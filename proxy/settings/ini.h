@@ -19,7 +19,8 @@
  * whole. The text says what is wrong and what would be right; it is printable
  * ASCII without double quotes and never holds a secret. Only the first
  * COMPLAINTS_MAX errors and as many warnings are told, then one line says that
- * there are more; all are counted.
+ * there are more; all are counted. <text> is ASCII without control characters
+ * and double quotes, whatever the files hold.
  */
 struct complaints {
 	void (*tell)(void *arg, bool is_error, const char *path, int line,
@@ -29,7 +30,8 @@ struct complaints {
 	unsigned warnings;
 };
 
-/* Bytes from the file go through escape() before they become an argument. */
+/* Bytes from the file go through escape() before they become an argument, so
+   that they can be told from one another. */
 void complain(struct complaints *to, const char *path, int line,
     const char *fmt, ...) PRINTF_LIKE(4, 5);
 void warn_of(struct complaints *to, const char *path, int line, const char *fmt,

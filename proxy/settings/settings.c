@@ -1,6 +1,8 @@
 #include "settings/settings.h"
 
+#include "base/address.h"
 #include "base/escape.h"
+#include "settings/no_proxy.h"
 #include "settings/value.h"
 
 #include <assert.h>
@@ -14,6 +16,7 @@
 enum type {
 	TYPE_TEXT,
 	TYPE_ADDRESS,
+	TYPE_PATH,
 	TYPE_PORT,
 	TYPE_COUNT,
 	TYPE_BYTES,
@@ -21,8 +24,9 @@ enum type {
 	TYPE_SECONDS,
 	TYPE_BOOL,
 	TYPE_LEVEL,
-	TYPE_TRANSPORT,
-	TYPE_TLS_VERSION
+	TYPE_TRANSPORTS,
+	TYPE_TLS_VERSION,
+	TYPE_EGRESS
 };
 
 struct row {
@@ -55,12 +59,6 @@ struct shared {
 	atomic_uint refs;
 };
 
-const char *
-transport_word(enum transport transport)
-{
-	return transport == TRANSPORT_WSS ? "wss" : "ws";
-}
-
 /* Word <i> of a type whose values are words; NULL behind the last one, and for
    other types. */
 static const char *
@@ -77,16 +75,16 @@ type_word(enum type type, unsigned i)
 	case TYPE_LEVEL:
 		return i < LOG_LEVEL_COUNT ? log_level_word((enum log_level)i)
 					   : NULL;
-	case TYPE_TRANSPORT:
-		return i <= TRANSPORT_WS ? transport_word((enum transport)i)
-					 : NULL;
 	case TYPE_TEXT:
 	case TYPE_ADDRESS:
+	case TYPE_PATH:
 	case TYPE_PORT:
 	case TYPE_COUNT:
 	case TYPE_BYTES:
 	case TYPE_MS:
 	case TYPE_SECONDS:
+	case TYPE_TRANSPORTS:
+	case TYPE_EGRESS:
 		break;
 	}
 	return NULL;
@@ -96,7 +94,7 @@ type_word(enum type type, unsigned i)
 static bool
 is_text(enum type type)
 {
-	return type == TYPE_TEXT || type == TYPE_ADDRESS;
+	return type == TYPE_TEXT || type == TYPE_ADDRESS || type == TYPE_PATH;
 }
 
 static enum value_unit
@@ -127,6 +125,30 @@ text_of(const struct row *row, const struct settings *s)
 	return (const char *)s + row->offset;
 }
 
+static setting_TRANSPORTS *
+transports_at(const struct row *row, struct settings *s)
+{
+	return (setting_TRANSPORTS *)((char *)s + row->offset);
+}
+
+static const setting_TRANSPORTS *
+transports_of(const struct row *row, const struct settings *s)
+{
+	return (const setting_TRANSPORTS *)((const char *)s + row->offset);
+}
+
+static struct egress *
+egress_at(const struct row *row, struct settings *s)
+{
+	return (struct egress *)((char *)s + row->offset);
+}
+
+static const struct egress *
+egress_of(const struct row *row, const struct settings *s)
+{
+	return (const struct egress *)((const char *)s + row->offset);
+}
+
 /* The number or the word's place in a member. */
 static uint64_t
 number_of(const struct row *row, const struct settings *s)
@@ -148,15 +170,16 @@ number_of(const struct row *row, const struct settings *s)
 		return *(const setting_BOOL *)at;
 	case TYPE_LEVEL:
 		return *(const setting_LEVEL *)at;
-	case TYPE_TRANSPORT:
-		return *(const setting_TRANSPORT *)at;
 	case TYPE_TLS_VERSION:
 		return (uint64_t)(*(const setting_TLS_VERSION *)at - 0x0303);
 	case TYPE_TEXT:
 	case TYPE_ADDRESS:
+	case TYPE_PATH:
+	case TYPE_TRANSPORTS:
+	case TYPE_EGRESS:
 		break;
 	}
-	assert(false); /* a text is no number */
+	assert(false); /* neither a number nor a word */
 	return 0;
 }
 
@@ -187,17 +210,17 @@ set_number(const struct row *row, struct settings *s, uint64_t n)
 	case TYPE_LEVEL:
 		*(setting_LEVEL *)at = (setting_LEVEL)n;
 		return;
-	case TYPE_TRANSPORT:
-		*(setting_TRANSPORT *)at = (setting_TRANSPORT)n;
-		return;
 	case TYPE_TLS_VERSION:
 		*(setting_TLS_VERSION *)at = (setting_TLS_VERSION)n + 0x0303;
 		return;
 	case TYPE_TEXT:
 	case TYPE_ADDRESS:
+	case TYPE_PATH:
+	case TYPE_TRANSPORTS:
+	case TYPE_EGRESS:
 		break;
 	}
-	assert(false); /* a text is no number */
+	assert(false); /* neither a number nor a word */
 }
 
 /* Reads <text> into the member of <row>. False, with the member as it was, when
@@ -209,7 +232,7 @@ set(const struct row *row, struct settings *s, const char *text)
 	const char *word;
 	uint64_t n;
 
-	if (row->type == TYPE_TEXT) {
+	if (row->type == TYPE_TEXT || row->type == TYPE_PATH) {
 		if (strlen(text) >= SETTING_TEXT_MAX)
 			return false;
 		strcpy(text_at(row, s), text);
@@ -221,6 +244,10 @@ set(const struct row *row, struct settings *s, const char *text)
 		strcpy(text_at(row, s), address);
 		return true;
 	}
+	if (row->type == TYPE_TRANSPORTS)
+		return transports_read(text, transports_at(row, s));
+	if (row->type == TYPE_EGRESS)
+		return egress_read(egress_at(row, s), text, &word);
 	for (unsigned i = 0; (word = type_word(row->type, i)) != NULL; i++) {
 		if (strcmp(text, word) == 0) {
 			set_number(row, s, i);
@@ -247,13 +274,17 @@ describe(const struct row *row, char *out, size_t size)
 	enum value_unit unit = unit_of(row->type);
 	size_t at = 0;
 
-	if (row->type == TYPE_TEXT) {
+	if (row->type == TYPE_TEXT || row->type == TYPE_PATH) {
 		(void)snprintf(out, size, "a text of at most %d bytes",
 		    SETTING_TEXT_MAX - 1);
 		return;
 	}
 	if (row->type == TYPE_ADDRESS) {
 		(void)snprintf(out, size, "a numeric IPv4 or IPv6 address");
+		return;
+	}
+	if (row->type == TYPE_TRANSPORTS) {
+		(void)snprintf(out, size, "%s", TRANSPORTS_ALLOWED);
 		return;
 	}
 	if (type_word(row->type, 0) == NULL) {
@@ -334,13 +365,31 @@ tell_unknown(struct loading *l, int line, const char *name)
 		    best->key);
 }
 
+/* Tells what is wrong with a value that set() has not taken. */
+static void
+tell_refused(
+    struct loading *l, int line, const struct row *row, const char *value)
+{
+	char allowed[128];
+	char shown[64];
+	const char *why;
+
+	if (row->type == TYPE_EGRESS) {
+		/* may hold a password: is not shown */
+		if (!egress_read(egress_at(row, l->s), value, &why))
+			complain(l->to, l->path, line, "%s: %s", row->key, why);
+		return;
+	}
+	describe(row, allowed, sizeof(allowed));
+	complain(l->to, l->path, line, "%s = %s: allowed is %s", row->key,
+	    escape(shown, sizeof(shown), span_of_string(value)), allowed);
+}
+
 static void
 on_value(void *arg, int line, const char *name, const char *value)
 {
 	struct loading *l = arg;
 	const struct row *row = NULL;
-	char allowed[128];
-	char shown[64];
 	int *first;
 
 	if (l->section == NULL)
@@ -360,12 +409,8 @@ on_value(void *arg, int line, const char *name, const char *value)
 		return;
 	}
 	*first = line;
-	if (!set(row, l->s, value)) {
-		describe(row, allowed, sizeof(allowed));
-		complain(l->to, l->path, line, "%s = %s: allowed is %s", name,
-		    escape(shown, sizeof(shown), span_of_string(value)),
-		    allowed);
-	}
+	if (!set(row, l->s, value))
+		tell_refused(l, line, row, value);
 }
 
 /* A token of RFC 9110 5.6.2. */
@@ -393,28 +438,55 @@ check_subprotocol(
 		    key);
 }
 
+static void
+check_nameservers(const struct loading *l)
+{
+	struct address servers[NAMESERVERS_MAX];
+	unsigned count;
+
+	if (!address_read_list(
+		l->s->cloud_nameservers, 53, servers, NAMESERVERS_MAX, &count))
+		complain(l->to, l->path, l->lines[ROW_cloud_nameservers],
+		    "nameservers: at most %d numeric addresses with blanks "
+		    "between them are allowed, as in 192.0.2.1 "
+		    "[2001:db8::1]:53",
+		    NAMESERVERS_MAX);
+}
+
 /* What the table cannot say of a row. */
 static void
 check_rows(const struct loading *l)
 {
 	const struct settings *s = l->s;
+	struct span bad;
+	char shown[64];
 
+	if (!no_proxy_valid(s->egress_no_proxy, &bad))
+		complain(l->to, l->path, l->lines[ROW_egress_no_proxy],
+		    "no_proxy: %s is no name, address or network, as in "
+		    "example.com, 10.0.0.7, 10.0.0.0/8, fd00::/8, *",
+		    escape(shown, sizeof(shown), bad));
 	if (!value_path(s->cloud_path))
 		complain(l->to, l->path, l->lines[ROW_cloud_path],
 		    "path: it starts with / and holds no blanks, no # and "
 		    "ASCII only");
+	check_nameservers(l);
 	check_subprotocol(l, "subprotocol", s->cloud_subprotocol,
 	    l->lines[ROW_cloud_subprotocol]);
 	check_subprotocol(l, "subprotocol_3_1", s->cloud_subprotocol_3_1,
 	    l->lines[ROW_cloud_subprotocol_3_1]);
-	if (s->cloud_transport == TRANSPORT_WS)
-		warn_of(l->to, l->path, l->lines[ROW_cloud_transport],
-		    "transport = ws: everything goes to the cloud in the "
+	if (transports_have(&s->cloud_transports, TRANSPORT_WS))
+		warn_of(l->to, l->path, l->lines[ROW_cloud_transports],
+		    "transports has ws: everything goes to the cloud in the "
 		    "clear; for labs only");
 	if (!s->tls_verify)
 		warn_of(l->to, l->path, l->lines[ROW_tls_verify],
 		    "verify = no: any certificate is taken, anyone on the way "
 		    "can read and change everything; for labs only");
+	if (s->tls_keylog_file[0] != '\0')
+		warn_of(l->to, l->path, l->lines[ROW_tls_keylog_file],
+		    "keylog_file: whoever has that file can read everything; "
+		    "for labs only");
 }
 
 /* What no row alone can say. */
@@ -443,19 +515,27 @@ check_together(const struct loading *l)
 		    later(l->lines[ROW_ping_interval_ms], most_line),
 		    "ping_interval is over keep_alive_max, so it is never "
 		    "reached");
-	if (s->tls_verify && !s->tls_system_roots && s->tls_ca_file[0] == '\0')
+	if (s->tls_verify && !s->tls_system_roots &&
+	    s->tls_ca_file[0] == '\0' && s->tls_ca_path[0] == '\0')
 		complain(l->to, l->path, l->lines[ROW_tls_system_roots],
-		    "system_roots = no leaves no trusted root: set ca_file");
+		    "system_roots = no leaves no trusted root: set ca_file or "
+		    "ca_path");
+	if ((s->tls_client_cert_file[0] != '\0') !=
+	    (s->tls_client_key_file[0] != '\0'))
+		complain(l->to, l->path,
+		    later(l->lines[ROW_tls_client_cert_file],
+			l->lines[ROW_tls_client_key_file]),
+		    "client_cert_file and client_key_file belong together: "
+		    "set both");
 }
 
 /* A relative path starts at the folder of the file it stands in, wherever the
    program was started. */
 static void
-place_ca_file(const struct loading *l)
+place_path(const struct loading *l, size_t i)
 {
 	const char *slash = strrchr(l->path, '/');
-	char *name = l->s->tls_ca_file;
-	int line = l->lines[ROW_tls_ca_file];
+	char *name = text_at(&rows[i], l->s);
 	char path[SETTING_TEXT_MAX];
 	int n = snprintf(path, sizeof(path), "%.*s%s",
 	    slash == NULL || name[0] == '/' ? 0 : (int)(slash + 1 - l->path),
@@ -464,16 +544,67 @@ place_ca_file(const struct loading *l)
 	if (name[0] == '\0')
 		return;
 	if (n < 0 || (size_t)n >= sizeof(path)) {
-		complain(l->to, l->path, line,
-		    "ca_file: the path is over %d "
-		    "bytes",
+		complain(l->to, l->path, l->lines[i],
+		    "%s: the path is over %d bytes", rows[i].key,
 		    SETTING_TEXT_MAX - 1);
 		return;
 	}
 	memcpy(name, path, (size_t)n + 1);
-	if (access(name, R_OK) != 0)
-		complain(l->to, l->path, line, "ca_file: %s cannot be read: %s",
-		    name, strerror(errno));
+	if (rows[i].least > 0 && access(name, R_OK) != 0)
+		complain(l->to, l->path, l->lines[i],
+		    "%s: %s cannot be read: %s", rows[i].key, name,
+		    strerror(errno));
+}
+
+static void
+place_paths(const struct loading *l)
+{
+	for (size_t i = 0; i < ROW_COUNT; i++)
+		if (rows[i].type == TYPE_PATH)
+			place_path(l, i);
+}
+
+static void
+read_egress_password(const struct loading *l)
+{
+	const char *name = l->s->egress_password_file;
+	const char *why;
+
+	if (name[0] != '\0' &&
+	    !egress_read_password(&l->s->egress_proxy, l->path, name, &why))
+		complain(l->to, l->path, l->lines[ROW_egress_password_file],
+		    "password_file: %s", why);
+}
+
+/* Settings may hold a password. */
+static void
+wipe_and_free(struct shared *shared)
+{
+	secret_wipe_bytes(shared, sizeof(*shared));
+	free(shared);
+}
+
+/* Reads the file, if there is one, and what of the environment it leaves to
+   it. Errors are counted. */
+static void
+load_all(struct loading *l)
+{
+	const struct ini_handler handler = {on_section, on_value, l};
+	unsigned errors = l->to->errors;
+
+	if (l->path != NULL) {
+		(void)!ini_read(l->path, &handler, l->to);
+		check_rows(l);
+		place_paths(l);
+		if (l->to->errors == errors) {
+			check_together(l);
+			read_egress_password(l);
+		}
+	}
+	if (l->to->errors == errors &&
+	    l->s->egress_proxy.kind == EGRESS_BY_ENVIRONMENT)
+		egress_environment_read(
+		    &l->s->egress_environment, getenv, l->to);
 }
 
 struct settings *
@@ -481,7 +612,6 @@ settings_load(const char *path, struct complaints *to)
 {
 	struct shared *shared = calloc(1, sizeof(*shared));
 	struct loading l = {.path = path, .to = to};
-	const struct ini_handler handler = {on_section, on_value, &l};
 	unsigned errors = to->errors;
 
 	if (shared == NULL) {
@@ -496,16 +626,10 @@ settings_load(const char *path, struct complaints *to)
 		assert(ok);
 		(void)ok;
 	}
-	if (path == NULL)
-		return l.s;
-	(void)!ini_read(path, &handler, to); /* its errors are counted */
-	check_rows(&l);
-	place_ca_file(&l);
-	if (to->errors == errors)
-		check_together(&l);
+	load_all(&l);
 	if (to->errors == errors)
 		return l.s;
-	free(shared);
+	wipe_and_free(shared);
 	return NULL;
 }
 
@@ -524,16 +648,33 @@ settings_unref(struct settings *s)
 	struct shared *shared = (struct shared *)s;
 
 	if (s != NULL && atomic_fetch_sub(&shared->refs, 1) == 1)
-		free(shared);
+		wipe_and_free(shared);
+}
+
+const struct egress *
+egress_for(const struct settings *s, bool tls, const char *host)
+{
+	const struct egress *egress = &s->egress_proxy;
+
+	if (no_proxy_has(s->egress_no_proxy, host))
+		return NULL;
+	if (egress->kind == EGRESS_BY_ENVIRONMENT)
+		return egress_environment_for(
+		    &s->egress_environment, tls, host);
+	return egress->kind == EGRESS_NONE ? NULL : egress;
 }
 
 /* The value as it would stand in the file. */
 static const char *
 show(const struct row *row, const struct settings *s,
-    char out[static VALUE_TEXT_MAX])
+    char out[static SETTING_TEXT_MAX])
 {
 	if (is_text(row->type))
 		return text_of(row, s);
+	if (row->type == TYPE_TRANSPORTS)
+		return transports_write(transports_of(row, s), out);
+	if (row->type == TYPE_EGRESS)
+		return egress_show(egress_of(row, s), out);
 	if (type_word(row->type, 0) != NULL)
 		return type_word(row->type, (unsigned)number_of(row, s));
 	return value_write(
@@ -545,6 +686,11 @@ same(const struct row *row, const struct settings *a, const struct settings *b)
 {
 	if (is_text(row->type))
 		return strcmp(text_of(row, a), text_of(row, b)) == 0;
+	if (row->type == TYPE_TRANSPORTS)
+		return transports_same(
+		    transports_of(row, a), transports_of(row, b));
+	if (row->type == TYPE_EGRESS)
+		return egress_same(egress_of(row, a), egress_of(row, b));
 	return number_of(row, a) == number_of(row, b);
 }
 
@@ -556,7 +702,7 @@ settings_show(const struct settings *s,
 {
 	for (size_t i = 0; i < ROW_COUNT; i++) {
 		const struct row *row = &rows[i];
-		char out[VALUE_TEXT_MAX];
+		char out[SETTING_TEXT_MAX];
 		struct settings defaults;
 		bool is_default;
 

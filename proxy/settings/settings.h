@@ -10,27 +10,27 @@
 
 #include "base/attr.h"
 #include "base/log.h"
+#include "settings/egress.h"
 #include "settings/ini.h"
+#include "settings/transport.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SETTING_TEXT_MAX = 160 };
-
-enum transport { TRANSPORT_WSS, TRANSPORT_WS };
-
-/* The word in both files: wss or ws. */
-const char *transport_word(enum transport transport);
+enum { SETTING_TEXT_MAX = 160, NAMESERVERS_MAX = 3 };
 
 /*
  * section, key, type, C member, default, least, most, may change on reload,
  * what it is. Types: TEXT (SETTING_TEXT_MAX bytes with NUL), ADDRESS (a numeric
- * IPv4 or IPv6 address as text), PORT, COUNT (a number), BYTES (a number, K and
- * M understood, 1024-based), MS (a time: "250ms", "10s", "5m", "2h"; plain
- * numbers are seconds; kept in milliseconds), SECONDS (the same, kept in
- * seconds), BOOL (yes or no), LEVEL (log level), TRANSPORT (wss or ws),
- * TLS_VERSION (1.2 or 1.3). Bounds of times are in the unit of the member.
+ * IPv4 or IPv6 address as text), PATH (text; a relative one starts at the
+ * folder of the file it stands in; least 1: what it names must be there), PORT,
+ * COUNT (a number), BYTES (a number, K and M understood, 1024-based), MS (a
+ * time: "250ms", "10s", "5m", "2h"; plain numbers are seconds; kept in
+ * milliseconds), SECONDS (the same, kept in seconds), BOOL (yes or no), LEVEL
+ * (log level), TRANSPORTS (a list of them), TLS_VERSION (1.2 or 1.3). EGRESS (a
+ * proxy as egress_read() takes it). Bounds of times are in the unit of the
+ * member.
  */
 /* clang-format off */
 #define SETTINGS(X) \
@@ -38,8 +38,9 @@ X("listen", "address",         ADDRESS,   listen_address,        "0.0.0.0", 0, 0
 X("listen", "port",            PORT,      listen_port,           "1883", 0, 65535, false, "the port devices connect to; 0: a free one, which the ready line names") \
 X("listen", "backlog",         COUNT,     listen_backlog,        "1024", 1, 65535, false, "connections that may wait to be accepted") \
 X("cloud", "port",             PORT,      cloud_port,            "443", 1, 65535, true, "the cloud's port, unless a product or device has its own") \
+X("cloud", "mqtts_port",       PORT,      cloud_mqtts_port,      "8883", 1, 65535, true, "the same for transport mqtts") \
 X("cloud", "path",             TEXT,      cloud_path,            "/mqtt", 0, 0, true, "the WebSocket path, unless a product or device has its own") \
-X("cloud", "transport",        TRANSPORT, cloud_transport,       "wss", 0, 0, true, "wss, or ws (plain, for labs only)") \
+X("cloud", "transports",       TRANSPORTS, cloud_transports,     "wss", 0, 0, true, "wss, mqtts (MQTT in TLS without WebSocket), ws (plain, for labs only), or several: the next one is tried when one cannot be had") \
 X("cloud", "subprotocol",      TEXT,      cloud_subprotocol,     "mqtt", 0, 0, true, "the WebSocket subprotocol offered; empty: none") \
 X("cloud", "subprotocol_3_1",  TEXT,      cloud_subprotocol_3_1, "", 0, 0, true, "another subprotocol for devices of MQTT 3.1, such as mqttv3.1; empty: the same") \
 X("cloud", "retry_after_max",  MS,        retry_after_max_ms,    "1h", 0, 86400000, true, "how long the cloud may ask not to be dialled (HTTP Retry-After)") \
@@ -48,6 +49,7 @@ X("cloud", "keep_alive_max",   SECONDS,   keep_alive_max_s,      "1200s", 1, 655
 X("cloud", "keep_alive_zero",  SECONDS,   keep_alive_zero_s,     "300s", 1, 65535, true, "the keep-alive signed up for when the device has none (0)") \
 X("cloud", "ping_interval",    MS,        ping_interval_ms,      "60s", 100, 1200000, true, "a ping is sent to the cloud when nothing was written for so long") \
 X("cloud", "ping_timeout",     MS,        ping_timeout_ms,       "20s", 100, 600000, true, "the link is lost when a ping is not answered in this time") \
+X("cloud", "nameservers",      TEXT,      cloud_nameservers,     "", 0, 0, true, "DNS servers to ask instead of those of this machine; empty: those") \
 X("cloud", "resolve_timeout",  MS,        resolve_timeout_ms,    "5s", 50, 120000, true, "to resolve the cloud's host") \
 X("cloud", "tcp_timeout",      MS,        tcp_timeout_ms,        "10s", 50, 120000, true, "to connect, over all addresses") \
 X("cloud", "tls_timeout",      MS,        tls_timeout_ms,        "10s", 50, 120000, true, "for the TLS handshake") \
@@ -55,10 +57,32 @@ X("cloud", "upgrade_timeout",  MS,        upgrade_timeout_ms,    "10s", 50, 1200
 X("cloud", "login_timeout",    MS,        login_timeout_ms,      "10s", 50, 120000, true, "for the cloud's CONNACK") \
 X("cloud", "write_timeout",    MS,        cloud_write_timeout_ms, "60s", 100, 3600000, true, "the link is lost when the cloud takes nothing for so long") \
 X("cloud", "close_timeout",    MS,        close_timeout_ms,      "2s", 10, 60000, true, "for the closing handshake with the cloud, and for a device to take its last bytes") \
-X("tls", "ca_file",            TEXT,      tls_ca_file,           "", 0, 0, true, "more trusted roots (PEM), besides the system's; a relative path starts at the folder of this file") \
+X("tls", "ca_file",            PATH,      tls_ca_file,           "", 1, 0, true, "more trusted roots (PEM), besides the system's") \
+X("tls", "ca_path",            PATH,      tls_ca_path,           "", 1, 0, true, "the same as a folder that openssl rehash has seen") \
 X("tls", "system_roots",       BOOL,      tls_system_roots,      "yes", 0, 0, true, "trust the system's roots") \
 X("tls", "min_version",        TLS_VERSION, tls_min_version,     "1.2", 0, 0, true, "the oldest TLS version spoken") \
 X("tls", "verify",             BOOL,      tls_verify,            "yes", 0, 0, true, "no: take any certificate (labs only; said loudly)") \
+X("tls", "pin_file",           PATH,      tls_pin_file,          "", 1, 0, true, "public keys (base64 SHA-256, one a line) of which the chain must have one") \
+X("tls", "client_cert_file",   PATH,      tls_client_cert_file,  "", 1, 0, true, "the certificate to show to a cloud that asks for one, with its chain (PEM)") \
+X("tls", "client_key_file",    PATH,      tls_client_key_file,   "", 1, 0, true, "the key of client_cert_file (PEM)") \
+X("tls", "keylog_file",        PATH,      tls_keylog_file,       "", 0, 0, true, "where to append the keys of all connections, for Wireshark (labs only; said loudly)") \
+X("tls_mqtts", "ca_file",      PATH,      tls_mqtts_ca_file,     "", 1, 0, true, "the only trusted roots (PEM) of transport mqtts; empty, and ca_path too: all of [tls]") \
+X("tls_mqtts", "ca_path",      PATH,      tls_mqtts_ca_path,     "", 1, 0, true, "the same as a folder that openssl rehash has seen") \
+X("tls_mqtts", "pin_file",     PATH,      tls_mqtts_pin_file,    "", 1, 0, true, "the pin_file of transport mqtts; empty: that of [tls]") \
+X("dial", "per_device",        COUNT,     dial_per_device,       "5", 0, 60, true, "logins of one device in any minute; 0: no limit") \
+X("dial", "per_second",        COUNT,     dial_per_second,       "100", 0, 10000, true, "dials of all devices in a second; 0: no limit") \
+X("dial", "wait_max",          MS,        dial_wait_max_ms,      "10s", 0, 600000, true, "a device waits at most so long for its turn of per_second") \
+X("dial", "network_first",     MS,        dial_network_first_ms, "1s", 0, 86400000, true, "a device whose dial failed is not dialled for so long; doubled each time") \
+X("dial", "network_max",       MS,        dial_network_max_ms,   "60s", 0, 86400000, true, "but at most for so long") \
+X("dial", "refused_first",     MS,        dial_refused_first_ms, "10s", 0, 86400000, true, "the same for one whose login the cloud refused") \
+X("dial", "refused_max",       MS,        dial_refused_max_ms,   "10m", 0, 86400000, true, "but at most for so long") \
+X("dial", "kicked_first",      MS,        dial_kicked_first_ms,  "5s", 0, 86400000, true, "the same for one that was accepted and lost again before stable_after") \
+X("dial", "kicked_max",        MS,        dial_kicked_max_ms,    "5m", 0, 86400000, true, "but at most for so long") \
+X("dial", "stable_after",      MS,        dial_stable_after_ms,  "60s", 0, 3600000, true, "a link that has held for so long ends the count of failures") \
+X("egress", "proxy",           EGRESS,    egress_proxy,          "", 0, 0, true, "the proxy to get out of the site by, as http://user:password@host:port, https:// or socks5://; none; empty: what the environment says") \
+X("egress", "password_file",   PATH,      egress_password_file,  "", 0, 0, true, "a file with the password of the proxy's user; a relative path starts at the folder of this file") \
+X("egress", "no_proxy",        TEXT,      egress_no_proxy,       "", 0, 0, true, "hosts and networks dialled without the proxy, separated by commas") \
+X("egress", "timeout",         MS,        egress_timeout_ms,     "10s", 50, 120000, true, "for the proxy to open the tunnel") \
 X("limits", "workers",         COUNT,     workers,               "0", 0, 256, false, "threads that carry sessions; 0: one for each usable CPU") \
 X("limits", "devices",         COUNT,     devices_max,           "10000", 1, 1000000, true, "connections from devices at once") \
 X("limits", "devices_per_address", COUNT, devices_per_address_max, "0", 0, 1000000, true, "connections at once from one address; 0: no limit of its own") \
@@ -70,12 +94,14 @@ X("limits", "device_write_timeout", MS,   device_write_timeout_ms, "60s", 100, 3
 X("limits", "session_buffer",  BYTES,     session_buffer_bytes,  "512K", 65536, 67108864, true, "kept for one session at most, both ways together") \
 X("limits", "total_buffer",    BYTES,     total_buffer_bytes,    "128M", 1048576, 17179869184, true, "kept for all sessions at most; each worker has its share of it, but never less than four times session_buffer") \
 X("limits", "drain_timeout",   MS,        drain_timeout_ms,      "10s", 0, 600000, true, "for all sessions to end in order at shutdown") \
-X("log", "level",              LEVEL,     log_level,             "info", 0, 0, true, "error, warning, notice, info or debug")
+X("log", "level",              LEVEL,     log_level,             "info", 0, 0, true, "error, warning, notice, info or debug") \
+X("reload", "interval",        MS,        reload_interval_ms,    "10s", 0, 3600000, true, "how often to look whether a certificate file has changed, and reload then; 0: never")
 /* clang-format on */
 
 /* C types of the setting types */
 typedef char setting_TEXT[SETTING_TEXT_MAX];
 typedef char setting_ADDRESS[SETTING_TEXT_MAX];
+typedef char setting_PATH[SETTING_TEXT_MAX];
 typedef uint16_t setting_PORT;
 typedef uint32_t setting_COUNT;
 typedef uint64_t setting_BYTES;
@@ -83,13 +109,15 @@ typedef uint64_t setting_MS;
 typedef uint32_t setting_SECONDS;
 typedef bool setting_BOOL;
 typedef enum log_level setting_LEVEL;
-typedef enum transport setting_TRANSPORT;
+typedef struct transports setting_TRANSPORTS;
+typedef struct egress setting_EGRESS;
 typedef int setting_TLS_VERSION; /* 0x0303 or 0x0304, as on the wire */
 
 #define X(section, key, type, member, def, least, most, live, what)            \
 	setting_##type member;
 struct settings {
 	SETTINGS(X)
+	struct egress_environment egress_environment;
 };
 #undef X
 
@@ -99,6 +127,11 @@ NODISCARD struct settings *settings_load(
 struct settings *settings_ref(struct settings *s);
 /* NULL is fine. */
 void settings_unref(struct settings *s);
+
+/* The proxy through which <host> is dialled, with TLS or without; NULL:
+   directly. Valid as long as <s>. */
+const struct egress *egress_for(
+    const struct settings *s, bool tls, const char *host);
 
 /* Writes "section.key = value" lines for every setting, in table order, to
    <tell>; values as they would stand in the file. */
