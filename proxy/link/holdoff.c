@@ -1,12 +1,12 @@
 #include "link/holdoff.h"
 
 #include "base/clock.h"
+#include "codec/http_date.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <time.h>
 
 enum { HOLDOFFS_MAX = 64 }; /* hosts; the oldest is forgotten */
 
@@ -70,7 +70,6 @@ wait_of(struct span retry_after)
 {
 	char text[40], *end;
 	uint64_t now_s = clock_wall_ms() / 1000;
-	struct tm tm = {0};
 	uint64_t s;
 
 	if (retry_after.n == 0 || retry_after.n >= sizeof(text))
@@ -81,10 +80,8 @@ wait_of(struct span retry_after)
 		s = strtoull(text, &end, 10);
 		return *end == '\0' && s < UINT64_MAX / 1000 ? s * 1000 : 0;
 	}
-	end = strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-	if (end == NULL || *end != '\0')
+	if (!http_date_read(retry_after, &s))
 		return 0;
-	s = (uint64_t)timegm(&tm);
 	return s > now_s ? (s - now_s) * 1000 : 0;
 }
 

@@ -1,10 +1,12 @@
 #include "link/link_parts.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "codec/mqtt.h"
 
 #include <assert.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum {
 	MID_MESSAGE_RETRY_MS = 1000,
@@ -25,9 +27,11 @@ struct rule {
 /* clang-format off */
 static const struct rule rules[] = {
 	/* in state      on event       check                 then */
-	{ LINK_IDLE,     EV_DIAL,       NULL,                 LINK_RESOLVE },
+	{ LINK_IDLE,     EV_DIAL,       NULL,                 LINK_PERMIT },
+	{ LINK_PERMIT,   EV_DEADLINE,   NULL,                 LINK_RESOLVE },
 	{ LINK_RESOLVE,  EV_RESOLVED,   link_have_address,    LINK_TCP },
-	{ LINK_TCP,      EV_IO,         link_have_connected,  LINK_TLS },
+	{ LINK_TCP,      EV_RACED,      link_have_connected,  LINK_EGRESS },
+	{ LINK_EGRESS,   EV_IO,         link_have_tunnel,     LINK_TLS },
 	{ LINK_TLS,      EV_IO,         link_have_handshake,  LINK_UPGRADE },
 	{ LINK_UPGRADE,  EV_IO,         link_have_101,        LINK_LOGIN },
 	{ LINK_LOGIN,    EV_IO,         link_carry,           LINK_LOGIN },
@@ -36,7 +40,8 @@ static const struct rule rules[] = {
 	{ LINK_CLOSING,  EV_IO,         link_have_closed,     LINK_IDLE },
 
 	{ LINK_RESOLVE,  EV_DEADLINE,   deadline_over,        LINK_RESOLVE },
-	{ LINK_TCP,      EV_DEADLINE,   link_next_address,    LINK_TCP },
+	{ LINK_TCP,      EV_DEADLINE,   deadline_over,        LINK_TCP },
+	{ LINK_EGRESS,   EV_DEADLINE,   deadline_over,        LINK_EGRESS },
 	{ LINK_TLS,      EV_DEADLINE,   deadline_over,        LINK_TLS },
 	{ LINK_UPGRADE,  EV_DEADLINE,   deadline_over,        LINK_UPGRADE },
 	{ LINK_LOGIN,    EV_DEADLINE,   deadline_over,        LINK_LOGIN },
@@ -48,6 +53,7 @@ static const struct rule rules[] = {
 static const enum reason deadline_reasons[LINK_STATE_COUNT] = {
 	[LINK_RESOLVE] = R_RESOLVE_TIMEOUT,
 	[LINK_TCP]     = R_TCP_TIMEOUT,
+	[LINK_EGRESS]  = R_EGRESS_TIMEOUT,
 	[LINK_TLS]     = R_TLS_TIMEOUT,
 	[LINK_UPGRADE] = R_UPGRADE_TIMEOUT,
 	[LINK_LOGIN]   = R_LOGIN_TIMEOUT,
@@ -57,8 +63,10 @@ static void begin_up(struct link *l);   /* from now on: pings */
 static void begin_idle(struct link *l); /* give everything back */
 
 static void (*const begin[LINK_STATE_COUNT])(struct link *l) = {
+	[LINK_PERMIT]  = link_begin_permit,
 	[LINK_RESOLVE] = link_begin_resolve,
 	[LINK_TCP]     = link_begin_tcp,
+	[LINK_EGRESS]  = link_begin_egress,
 	[LINK_TLS]     = link_begin_tls,
 	[LINK_UPGRADE] = link_begin_upgrade,
 	[LINK_LOGIN]   = link_begin_login,
@@ -95,8 +103,10 @@ link_deadline_of(const struct link *l)
 	switch (l->state) {
 	case LINK_RESOLVE:
 		return s->resolve_timeout_ms;
-	case LINK_TCP: /* each address has its share */
-		return s->tcp_timeout_ms / l->dialling->lookup->count;
+	case LINK_TCP:
+		return s->tcp_timeout_ms;
+	case LINK_EGRESS:
+		return s->egress_timeout_ms;
 	case LINK_TLS:
 		return s->tls_timeout_ms;
 	case LINK_UPGRADE:
@@ -106,7 +116,8 @@ link_deadline_of(const struct link *l)
 	case LINK_CLOSING:
 		return s->close_timeout_ms;
 	case LINK_IDLE:
-	case LINK_UP: /* has several, see link_arm_up() */
+	case LINK_PERMIT: /* as long as its turn takes */
+	case LINK_UP:     /* has several, see link_arm_up() */
 	case LINK_STATE_COUNT:
 		break;
 	}
@@ -146,6 +157,21 @@ rule_find(enum link_state in, enum link_event on)
 	return NULL;
 }
 
+static void
+tell_step(struct link *l, const struct fault *why)
+{
+	if (l->env->on_step != NULL)
+		l->env->on_step(l->env->on_step_arg, l, why);
+}
+
+static void
+go(struct link *l, enum link_state to)
+{
+	if (to != l->state)
+		tell_step(l, NULL);
+	link_enter(l, to);
+}
+
 /* The only entry point: every callback ends here. */
 void
 link_event(struct link *l, enum link_event on)
@@ -162,7 +188,7 @@ link_event(struct link *l, enum link_event on)
 	if (v == FAIL)
 		link_lose(l, l->close_code, &why);
 	else if (v == GO)
-		link_enter(l, r->then);
+		go(l, r->then);
 }
 
 void
@@ -210,7 +236,11 @@ link_drop_dialling(struct link *l)
 	if (l->dialling == NULL)
 		return;
 	link_drop_lookup(l->dialling);
-	buffer_free(&l->dialling->head);
+	settings_unref(l->dialling->settings);
+	race_cancel(&l->dialling->race);
+	if (l->dialling->raced_fd >= 0)
+		(void)close(l->dialling->raced_fd);
+	buffer_wipe(&l->dialling->head);
 	free(l->dialling);
 	l->dialling = NULL;
 }
@@ -242,6 +272,71 @@ begin_idle(struct link *l)
 	l->owner->on_idle(l->arg);
 }
 
+/* ---- losing ---- */
+
+/* Faults of this machine, which say nothing about the way to the cloud. */
+static bool
+is_our_own(enum reason why)
+{
+	return why == R_OUT_OF_MEMORY || why == R_NO_DESCRIPTORS ||
+	       why == R_DRAINING || why == R_INTERNAL;
+}
+
+static bool
+is_on_the_way(const struct link *l)
+{
+	return l->state >= LINK_RESOLVE && l->state < LINK_LOGIN;
+}
+
+/* Notes, where it is so, that the link stood long enough for its device to be
+   dialled at once the next time. */
+static bool
+has_been_stable(struct link *l, uint64_t now_ms)
+{
+	if (now_ms - l->up_ms < l->env->settings->dial_stable_after_ms)
+		return false;
+	if (l->env->governor != NULL)
+		governor_stable(l->env->governor, l->target);
+	return true;
+}
+
+/* What a lost link means for the next dials of this device. */
+static void
+tell_governor(struct link *l, const struct fault *why)
+{
+	struct governor *g = l->env->governor;
+	uint64_t now_ms = clock_mono_ms();
+
+	if (g == NULL || is_our_own(why->why))
+		return;
+	if (is_on_the_way(l))
+		governor_failed(g, l->target, DIAL_NETWORK, now_ms);
+	else if (l->state == LINK_LOGIN) /* some refuse by closing */
+		governor_failed(g, l->target,
+		    why->why == R_CLOUD_CLOSED ? DIAL_REFUSED : DIAL_NETWORK,
+		    now_ms);
+	else if (l->state == LINK_UP && !has_been_stable(l, now_ms))
+		governor_failed(g, l->target, DIAL_KICKED, now_ms);
+}
+
+/* Another transport, when this one cannot be had. */
+static bool
+try_next_way(struct link *l, const struct fault *why)
+{
+	if (!is_on_the_way(l) || l->way + 1 >= l->ways.count ||
+	    is_our_own(why->why))
+		return false;
+	log_write(LOG_INFO, "transport_failed",
+	    "label=%s transport=%s next=%s reason=%s detail=\"%s\"",
+	    l->target->label, transport_word(link_transport(l)),
+	    transport_word((enum transport)l->ways.order[l->way + 1]),
+	    reason_word(why->why), why->text);
+	drop_all(l);
+	l->way++;
+	link_enter(l, LINK_RESOLVE);
+	return true;
+}
+
 void
 link_lose(struct link *l, enum ws_close_code code, const struct fault *why)
 {
@@ -249,6 +344,11 @@ link_lose(struct link *l, enum ws_close_code code, const struct fault *why)
 
 	if (l->state == LINK_IDLE)
 		return;
+	tell_step(l, why);
+	if (!told && try_next_way(l, why))
+		return;
+	if (!told)
+		tell_governor(l, why);
 	l->lost_told = true;
 	if (link_is_open(l) && (code != WS_CLOSE_NONE || l->close_seen) &&
 	    !l->stream.broken) {
@@ -282,12 +382,20 @@ link_lose_for_memory(struct link *l)
 static enum verdict
 deadline_over(struct link *l, struct fault *why)
 {
+	char place[LINK_PLACE_TEXT], tried[200] = "";
+
 	if (link_is_open(l))
 		l->close_code = WS_CLOSE_NORMAL;
-	(void)fault_set(why, deadline_reasons[l->state],
-	    "%s port %u: %llu ms waited for %s", l->target->host,
-	    l->target->port, (unsigned long long)link_deadline_of(l),
-	    state_waits[l->state]);
+	link_place(l, place, sizeof(place));
+	if (l->state == LINK_TCP)
+		race_describe(&l->dialling->race, tried, sizeof(tried));
+	(void)fault_set(why,
+	    l->state < LINK_EGRESS && l->dialling->egress != NULL
+		? R_EGRESS_UNREACHABLE
+		: deadline_reasons[l->state],
+	    "%s: %llu ms waited for %s%s%s", place,
+	    (unsigned long long)link_deadline_of(l), state_waits[l->state],
+	    tried[0] != '\0' ? "; " : "", tried);
 	return FAIL;
 }
 
@@ -297,7 +405,26 @@ void
 link_logged_in(struct link *l, uint32_t ping_interval_ms)
 {
 	l->ping_interval_ms = ping_interval_ms;
+	l->up_ms = clock_mono_ms();
+	if (l->ways.count > 1)
+		habit_note(l->env->habits, l->target->host, link_transport(l));
 	link_event(l, EV_LOGGED_IN);
+}
+
+void
+link_turned_away(struct link *l, const struct fault *why)
+{
+	uint64_t now_ms = clock_mono_ms();
+
+	tell_step(l, why);
+	if (l->env->governor == NULL)
+		return;
+	if (l->state == LINK_LOGIN)
+		governor_failed(
+		    l->env->governor, l->target, DIAL_REFUSED, now_ms);
+	else if (l->state == LINK_UP && !has_been_stable(l, now_ms))
+		governor_failed(
+		    l->env->governor, l->target, DIAL_KICKED, now_ms);
 }
 
 static void
@@ -417,11 +544,15 @@ link_dial(struct link *l, const struct credential *target, uint8_t level)
 	assert(l->state == LINK_IDLE);
 	l->target = target;
 	l->level = level;
+	l->ways =
+	    habit_order(l->env->habits, target->host, &target->transports);
+	l->way = 0;
 	l->dialled_ms = clock_mono_ms();
 	l->wrote_ms = l->dialled_ms;
 	l->blocked_ms = l->ping_sent_ms = 0;
 	l->ping_interval_ms = 0;
 	l->paused = l->deaf = l->mid_message = l->lost_told = false;
+	l->is_old_news = false;
 	l->pong_due = l->close_due = l->close_seen = false;
 	l->close_code = WS_CLOSE_NONE;
 	link_event(l, EV_DIAL);
@@ -439,6 +570,8 @@ link_close(struct link *l, enum ws_close_code code)
 	bool lost = l->lost_told; /* for a reason that has its own code */
 
 	l->lost_told = true; /* the owner knows */
+	if (l->state == LINK_UP)
+		(void)has_been_stable(l, clock_mono_ms());
 	if (link_is_open(l)) {
 		if (!lost)
 			l->close_code = (uint16_t)code;
@@ -460,6 +593,18 @@ link_abort(struct link *l)
 {
 	drop_all(l);
 	l->state = LINK_IDLE;
+}
+
+enum transport
+link_transport(const struct link *l)
+{
+	return (enum transport)l->ways.order[l->way];
+}
+
+uint16_t
+link_port(const struct link *l)
+{
+	return credential_port(l->target, link_transport(l));
 }
 
 const char *

@@ -1,13 +1,17 @@
 /*
- * link: one dialled connection to the cloud: name, TCP, TLS, WebSocket, and the
- * frames on it. A link is embedded in the session that owns it, lives on the
- * session's thread, and can be dialled again once it is idle.
+ * link: one dialled connection to the cloud: name, TCP, egress proxy, TLS,
+ * WebSocket, and the frames on it. A link is embedded in the session that owns
+ * it, lives on the session's thread, and can be dialled again once it is idle.
  *
- *	IDLE -> RESOLVE -> TCP -> TLS -> UPGRADE -> LOGIN -> UP -> CLOSING ->
- *IDLE
+ *	IDLE -> PERMIT -> RESOLVE -> TCP -> EGRESS -> TLS -> UPGRADE -> LOGIN
+ *	     -> UP -> CLOSING -> IDLE
+ *
+ * A step that a dial does not need is passed at once: EGRESS without an egress
+ * proxy, TLS of ws, UPGRADE of mqtts. When one of several transports cannot be
+ * had, the dial goes back to RESOLVE with the next one.
  *
  * The link carries bytes; what they say is the owner's business. The owner logs
- * in when told that the link is open, and says when the cloud has accepted.
+ * in when told that the link is open, and says what the cloud has answered.
  */
 #ifndef PROXY_LINK_LINK_H
 #define PROXY_LINK_LINK_H
@@ -18,6 +22,9 @@
 #include "base/mailbox.h"
 #include "base/span.h"
 #include "codec/ws.h"
+#include "link/egress_talk.h"
+#include "link/governor.h"
+#include "link/habit.h"
 #include "link/holdoff.h"
 #include "link/loop.h"
 #include "link/resolver.h"
@@ -34,8 +41,10 @@
 /* name, what it is waiting for */
 #define LINK_STATES(X)                                                         \
 	X(IDLE, "to be dialled")                                               \
-	X(RESOLVE, "addresses of the cloud's host")                            \
+	X(PERMIT, "its turn to be dialled")                                    \
+	X(RESOLVE, "addresses")                                                \
 	X(TCP, "a TCP connection")                                             \
+	X(EGRESS, "a tunnel through the egress proxy")                         \
 	X(TLS, "a verified TLS handshake")                                     \
 	X(UPGRADE, "HTTP 101 to the WebSocket request")                        \
 	X(LOGIN, "the cloud's CONNACK")                                        \
@@ -53,7 +62,7 @@ const char *link_state_word(enum link_state state);
  * link_init(), and the owner may call any link function from inside it.
  */
 struct link_owner {
-	/* The WebSocket is open: put the CONNECT. */
+	/* The way is open: put the CONNECT. */
 	void (*on_open)(void *arg);
 	/* A piece of a message; the payload lies in the loop's scratch and may
 	   be changed there. */
@@ -69,6 +78,8 @@ struct link_owner {
 	void (*on_idle)(void *arg);
 };
 
+struct link;
+
 /* What a worker's links share; the pointers may be exchanged by a reload. */
 struct link_env {
 	struct loop *loop;
@@ -80,7 +91,16 @@ struct link_env {
 	struct trust *trust;
 	struct tickets *tickets;
 	struct holdoffs *holdoffs;
+	struct habits *habits;
+	struct egress_memory *egress_memory;
+	struct governor *governor;  /* NULL: dial whenever asked to */
 	uint64_t max_message_bytes; /* of the cloud's; 0: no limit */
+	/* Told of each step of each dial, or NULL: the state that was passed
+	   (<why> NULL) or where the dial failed; called before the link has
+	   left it. */
+	void (*on_step)(
+	    void *on_step_arg, const struct link *l, const struct fault *why);
+	void *on_step_arg;
 };
 
 struct link {
@@ -89,7 +109,9 @@ struct link {
 	void *arg;
 	const struct credential *target; /* the owner's; see link_retarget() */
 	enum link_state state;
-	uint8_t level; /* of MQTT, for the subprotocol */
+	uint8_t level;          /* of MQTT, for the subprotocol */
+	struct transports ways; /* in the order they are tried */
+	unsigned way;           /* which of them */
 	struct dialling
 	    *dialling; /* what only a dial needs; NULL from LOGIN on */
 	struct stream stream;
@@ -103,8 +125,9 @@ struct link {
 	bool deaf;          /* closing after an error: input is thrown away */
 	bool mid_message;   /* of what we send: a fragment has gone before */
 	bool lost_told;
+	bool is_old_news; /* the loss was told in the log a while ago */
 	bool pong_due;
-	bool close_due;      /* a close frame is to be written */
+	bool close_due;      /* a close is to be written */
 	bool close_seen;     /* the cloud's close frame has come */
 	uint16_t close_code; /* of ours */
 	uint8_t pong_bytes;
@@ -114,6 +137,7 @@ struct link {
 	uint64_t ping_sent_ms; /* 0: no answer is awaited */
 	uint64_t blocked_ms;   /* since when frames are kept; 0: none are */
 	uint64_t dialled_ms;
+	uint64_t up_ms; /* since when it is logged in */
 };
 
 /* <env>, <owner> and <arg> must outlive the link. */
@@ -146,6 +170,10 @@ bool link_takes(const struct link *l);
    <ping_interval_ms>. */
 void link_logged_in(struct link *l, uint32_t ping_interval_ms);
 
+/* The cloud has said, in MQTT, that it will not have this device, now or any
+   more: the next dials have to wait. The link is still the owner's to close. */
+void link_turned_away(struct link *l, const struct fault *why);
+
 /* The cloud has answered a ping. */
 void link_ponged(struct link *l);
 
@@ -163,6 +191,14 @@ void link_fail(
 
 /* At once, with no word to anybody: neither the cloud nor the owner. */
 void link_abort(struct link *l);
+
+/* How the cloud is reached, and on which port. */
+enum transport link_transport(const struct link *l);
+uint16_t link_port(const struct link *l);
+
+/* What a dial was about or has brought in the state <l> is in, for a line that
+   a person reads; from inside on_step only. */
+void link_describe(const struct link *l, char *out, size_t size);
 
 /* TLS facts for the log line; "plain" and false for ws. */
 const char *link_tls_version(const struct link *l);

@@ -84,6 +84,12 @@ link_write_kept(struct link *l, struct fault *why)
 	return true;
 }
 
+static bool
+is_framed(const struct link *l)
+{
+	return transport_has_websocket(link_transport(l));
+}
+
 /* A control frame goes between our frames, only when none is kept. */
 static void
 put_control(struct link *l, enum ws_opcode opcode, struct span payload)
@@ -111,6 +117,8 @@ put_pong(struct link *l)
 	put_control(l, WS_PONG, (struct span){l->pong, l->pong_bytes});
 }
 
+/* Says that nothing more will come: a close frame, or without WebSocket the end
+   of the stream. */
 static void
 put_close(struct link *l)
 {
@@ -121,7 +129,11 @@ put_close(struct link *l)
 	if (!l->close_due || l->kept.n > 0)
 		return;
 	l->close_due = false;
-	put_control(l, WS_CLOSE, (struct span){payload, silent ? 0 : 2});
+	if (is_framed(l))
+		put_control(
+		    l, WS_CLOSE, (struct span){payload, silent ? 0 : 2});
+	else
+		stream_finish(&l->stream);
 }
 
 /* What is put may have to be kept: at most half of what a session may keep. */
@@ -133,14 +145,29 @@ out_limit(const struct link *l)
 	return half < LOOP_OUT_BYTES ? (size_t)half : LOOP_OUT_BYTES;
 }
 
+/* Puts a frame into the scratch, where there is room for it. False: there are
+   no mask keys. */
+static bool
+put_frame(struct link *l, enum ws_opcode opcode, struct span payload, bool ends)
+{
+	struct loop *loop = l->env->loop;
+	uint8_t *out = loop->out + loop->out_n;
+	uint8_t key[WS_KEY_BYTES];
+	size_t n;
+
+	if (!loop_mask_key(loop, key))
+		return false;
+	n = ws_header_write(out, opcode, ends, payload.n, key);
+	ws_mask_copy(out + n, payload.p, payload.n, key, 0);
+	loop->out_n += n + payload.n;
+	return true;
+}
+
 void
 link_put(struct link *l, enum ws_opcode opcode, struct span payload, bool ends)
 {
 	struct loop *loop = l->env->loop;
-	uint8_t key[WS_KEY_BYTES];
 	struct fault why;
-	uint8_t *out;
-	size_t n;
 
 	assert(payload.n <= LOOP_IN_BYTES);
 	if (loop->out_n > 0 &&
@@ -149,15 +176,15 @@ link_put(struct link *l, enum ws_opcode opcode, struct span payload, bool ends)
 		if (!link_is_open(l))
 			return;
 	}
-	if (!loop_mask_key(loop, key)) {
+	if (!is_framed(l)) {
+		if (payload.n > 0)
+			memcpy(loop->out + loop->out_n, payload.p, payload.n);
+		loop->out_n += payload.n;
+	} else if (!put_frame(l, opcode, payload, ends)) {
 		(void)fault_set(&why, R_INTERNAL, "no random numbers");
 		link_lose(l, WS_CLOSE_NONE, &why);
 		return;
 	}
-	out = loop->out + loop->out_n;
-	n = ws_header_write(out, opcode, ends, payload.n, key);
-	ws_mask_copy(out + n, payload.p, payload.n, key, 0);
-	loop->out_n += n + payload.n;
 	l->mid_message = !ends;
 }
 
@@ -218,7 +245,7 @@ skim(struct link *l, struct span in)
 {
 	struct ws_event ev;
 
-	while (!l->deaf && !l->close_seen) {
+	while (is_framed(l) && !l->deaf && !l->close_seen) {
 		enum parse found = ws_read(&l->reader, &in, &ev);
 
 		if (found == PARSE_MORE)
@@ -228,9 +255,9 @@ skim(struct link *l, struct span in)
 	}
 }
 
-/* Hands on what has been read; STAY: all of it was taken. */
+/* Hands on frames that have been read; STAY: all of it was taken. */
 static enum verdict
-take_bytes(struct link *l, struct span in, struct fault *why)
+take_frames(struct link *l, struct span in, struct fault *why)
 {
 	struct ws_event ev;
 
@@ -271,11 +298,23 @@ take_bytes(struct link *l, struct span in, struct fault *why)
 	return STAY;
 }
 
+/* Without WebSocket there is nothing around the packets. */
+static enum verdict
+take_bare(struct link *l, struct span in)
+{
+	struct ws_event ev = {
+	    .found = WS_FOUND_DATA, .opcode = WS_BINARY, .payload = in};
+
+	l->owner->on_data(l->arg, &ev);
+	return STAY;
+}
+
 /* One read's bytes: pieces, the batch's end, pongs. */
 static enum verdict
 take_batch(struct link *l, struct span in, struct fault *why)
 {
-	enum verdict v = take_bytes(l, in, why);
+	enum verdict v =
+	    is_framed(l) ? take_frames(l, in, why) : take_bare(l, in);
 
 	if (!link_is_open(l))
 		return STAY;
@@ -371,6 +410,8 @@ link_begin_login(struct link *l)
 	link_drop_dialling(l);
 	ws_reader_init(&l->reader, l->env->max_message_bytes);
 	l->close_code = WS_CLOSE_NONE;
+	if (l->env->governor != NULL)
+		governor_login(l->env->governor, l->target, clock_mono_ms());
 	l->owner->on_open(l->arg);
 	/* frames may stand in the same segment as the 101 */
 	if (link_is_open(l) && rest.n > 0) {
@@ -392,8 +433,11 @@ void
 link_begin_closing(struct link *l)
 {
 	l->close_due = true;
-	put_close(l);
-	link_write_scratch(l);
+	link_write_scratch(l); /* what was put before goes first */
+	if (l->state == LINK_CLOSING)
+		put_close(l);
+	if (l->state == LINK_CLOSING)
+		link_write_scratch(l);
 	/* not read before the next turn: whoever closes may still have spans
 	   into the scratch */
 	if (l->state == LINK_CLOSING)

@@ -1,16 +1,95 @@
-/* A dial, step by step: RESOLVE, TCP, TLS, UPGRADE. */
+/* A dial, step by step: PERMIT, RESOLVE, TCP, EGRESS, TLS, UPGRADE. */
 #include "link/link_parts.h"
 
+#include "codec/http_date.h"
+
 #include <assert.h>
-#include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <openssl/crypto.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+
+/* ---- where to ---- */
+
+static bool
+has_tls(const struct link *l)
+{
+	return transport_has_tls(link_transport(l));
+}
+
+/* Whom this dial goes by; NULL: nobody. */
+static const struct egress *
+egress_of(const struct link *l)
+{
+	return l->dialling != NULL ? l->dialling->egress : NULL;
+}
+
+void
+link_place(const struct link *l, char *out, size_t size)
+{
+	const struct egress *e = egress_of(l);
+
+	if (e != NULL && l->state <= LINK_EGRESS)
+		(void)snprintf(
+		    out, size, "egress proxy %s port %u", e->host, e->port);
+	else
+		(void)snprintf(out, size, "%s port %u%s%s", l->target->host,
+		    link_port(l), e != NULL ? " by egress proxy " : "",
+		    e != NULL ? e->host : "");
+}
+
+/* Adds whom it was about to a fault of the layers below. */
+static enum verdict
+fail_here(const struct link *l, struct fault *why)
+{
+	struct fault below = *why;
+	char place[LINK_PLACE_TEXT];
+
+	link_place(l, place, sizeof(place));
+	(void)fault_set(why, below.why, "%s: %s", place, below.text);
+	return FAIL;
+}
+
+/* ---- PERMIT ---- */
+
+static bool
+asked_to_hold_off(struct link *l, struct fault *why)
+{
+	return holdoff_asked(
+	    l->env->holdoffs, l->target->host, link_port(l), why);
+}
+
+/* True: in *wait_ms, which counts as a dial. */
+static bool
+permitted(struct link *l, uint64_t *wait_ms, struct fault *why)
+{
+	struct governor *g = l->env->governor;
+
+	*wait_ms = 0;
+	/* with another way to try, that is for RESOLVE to find */
+	if (l->ways.count == 1 && asked_to_hold_off(l, why))
+		return false;
+	if (g == NULL ||
+	    governor_ask(g, l->target, l->dialled_ms, wait_ms, why))
+		return true;
+	l->is_old_news = !governor_is_news(g, l->target, l->dialled_ms, why);
+	return false;
+}
+
+void
+link_begin_permit(struct link *l)
+{
+	struct fault why;
+	uint64_t wait_ms;
+
+	if (!permitted(l, &wait_ms, &why))
+		link_lose(l, WS_CLOSE_NONE, &why);
+	else if (wait_ms > 0)
+		link_arm(l, wait_ms);
+	else
+		link_event(l, EV_DEADLINE);
+}
 
 /* ---- RESOLVE ---- */
 
@@ -23,34 +102,83 @@ on_answer(struct lookup *answered)
 	link_event(l, EV_RESOLVED);
 }
 
-void
-link_begin_resolve(struct link *l)
+static void
+on_raced(void *arg, int fd, const struct fault *why)
+{
+	struct link *l = arg;
+
+	l->dialling->raced_fd = fd;
+	if (fd < 0)
+		l->dialling->why = *why;
+	link_event(l, EV_RACED);
+}
+
+static struct dialling *
+dialling_new(struct link *l)
 {
 	struct dialling *d = calloc(1, sizeof(*d));
-	struct lookup *lookup = calloc(1, sizeof(*lookup));
-	struct fault why;
 
-	l->dialling = d;
-	if (holdoff_asked(
-		l->env->holdoffs, l->target->host, l->target->port, &why)) {
-		free(lookup);
-		link_lose(l, WS_CLOSE_NONE, &why);
-		return;
+	if (d == NULL)
+		return NULL;
+	d->lookup = calloc(1, sizeof(*d->lookup));
+	if (d->lookup == NULL) {
+		free(d);
+		return NULL;
 	}
-	if (d == NULL || lookup == NULL) {
-		free(lookup);
-		link_lose_for_memory(l);
-		return;
-	}
-	d->lookup = lookup;
+	d->settings = settings_ref(l->env->settings);
+	d->egress = egress_for(d->settings, has_tls(l), l->target->host);
+	d->raced_fd = -1;
+	race_init(&d->race, l->env->loop->base, on_raced, l);
+	return d;
+}
+
+/* Asks for whom to connect to: the egress proxy, where there is one; the
+   cloud's name is then the proxy's to look up. */
+static void
+ask(struct link *l)
+{
+	struct lookup *lookup = l->dialling->lookup;
+	const struct egress *e = l->dialling->egress;
+
 	lookup->letter.open = l->env->resolver_open;
 	lookup->reply_to = l->env->mailbox;
 	lookup->on_answer = on_answer;
 	lookup->link = l;
-	(void)snprintf(
-	    lookup->host, sizeof(lookup->host), "%s", l->target->host);
-	lookup->port = l->target->port;
+	(void)snprintf(lookup->host, sizeof(lookup->host), "%s",
+	    e != NULL ? e->host : l->target->host);
+	lookup->port = e != NULL ? e->port : link_port(l);
 	mailbox_post(l->env->resolver_mailbox, &lookup->letter);
+}
+
+void
+link_begin_resolve(struct link *l)
+{
+	struct fault why;
+
+	if (asked_to_hold_off(l, &why)) {
+		link_lose(l, WS_CLOSE_NONE, &why);
+		return;
+	}
+	l->dialling = dialling_new(l);
+	if (l->dialling == NULL) {
+		link_lose_for_memory(l);
+		return;
+	}
+	if (l->dialling->egress != NULL)
+		egress_talk_begin(&l->dialling->talk, l->env->egress_memory,
+		    l->dialling->egress, l->target->host, link_port(l));
+	ask(l);
+}
+
+/* What went wrong before the egress proxy could be spoken to is its own, not
+   the cloud's. */
+static enum verdict
+fail_before_cloud(const struct link *l, struct fault *why)
+{
+	if (egress_of(l) == NULL)
+		return FAIL;
+	why->why = R_EGRESS_UNREACHABLE;
+	return fail_here(l, why);
 }
 
 enum verdict
@@ -59,186 +187,201 @@ link_have_address(struct link *l, struct fault *why)
 	if (l->dialling->lookup->count > 0)
 		return GO;
 	*why = l->dialling->lookup->why;
-	return FAIL;
+	return fail_before_cloud(l, why);
 }
 
 /* ---- TCP ---- */
 
-static void
-address_text(const struct address *a, char *out, size_t size)
-{
-	char host[64], port[8];
-
-	if (getnameinfo((const struct sockaddr *)&a->storage, a->n, host,
-		sizeof(host), port, sizeof(port),
-		NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
-		(void)snprintf(out, size, "?");
-		return;
-	}
-	(void)snprintf(out, size,
-	    a->storage.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
-}
-
-static enum reason
-connect_reason(int error)
-{
-	switch (error) {
-	case ECONNREFUSED:
-		return R_CLOUD_REFUSED;
-	case ECONNRESET:
-		return R_CLOUD_RESET;
-	case ETIMEDOUT:
-		return R_TCP_TIMEOUT;
-	case EMFILE:
-	case ENFILE:
-		return R_NO_DESCRIPTORS;
-	case ENOMEM:
-	case ENOBUFS:
-		return R_OUT_OF_MEMORY;
-	default:
-		return R_CLOUD_UNREACHABLE;
-	}
-}
-
-/* Notes why the address tried last did not do. */
-static void
-address_failed(struct link *l, int error)
-{
-	struct dialling *d = l->dialling;
-	char text[80];
-
-	address_text(&d->lookup->addresses[d->next - 1], text, sizeof(text));
-	(void)fault_set(&d->why, connect_reason(error), "%s (%s): %s", text,
-	    l->target->host, strerror(error));
-	link_drop_socket(l);
-}
-
-static void
-prepare_socket(const struct link *l, int fd)
-{
-	static const int one = 1;
-	unsigned ms = (unsigned)l->env->settings->cloud_write_timeout_ms;
-
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	/* a link whose other end is gone is found by its next ping */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
-}
-
-/* Starts to connect to one address; 0 or an errno. */
-static int
-connect_start(struct link *l, const struct address *a)
-{
-	int fd = socket(a->storage.ss_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
-
-	if (fd < 0)
-		return errno;
-	l->stream.fd = fd;
-	(void)event_assign(&l->io, l->env->loop->base, fd,
-	    EV_READ | EV_WRITE | EV_ET | EV_PERSIST, link_on_io, l);
-	prepare_socket(l, fd);
-	if (connect(fd, (const struct sockaddr *)&a->storage, a->n) != 0 &&
-	    errno != EINPROGRESS)
-		return errno;
-	return event_add(&l->io, NULL) == 0 ? 0 : ENOMEM;
-}
-
-/* Goes through the addresses until one is being connected to. */
-static enum verdict
-try_addresses(struct link *l, struct fault *why)
-{
-	struct dialling *d = l->dialling;
-
-	while (d->next < d->lookup->count) {
-		int error = connect_start(l, &d->lookup->addresses[d->next++]);
-
-		if (error == 0) {
-			link_arm(l, link_deadline_of(l));
-			return STAY;
-		}
-		address_failed(l, error);
-	}
-	*why = d->why;
-	return FAIL;
-}
-
 void
 link_begin_tcp(struct link *l)
 {
-	struct fault why;
+	const struct lookup *found = l->dialling->lookup;
 
-	if (try_addresses(l, &why) == FAIL)
-		link_lose(l, WS_CLOSE_NONE, &why);
+	race_start(&l->dialling->race, found->addresses, found->count,
+	    (unsigned)l->env->settings->cloud_write_timeout_ms);
 }
 
 enum verdict
 link_have_connected(struct link *l, struct fault *why)
 {
-	struct sockaddr_storage peer;
-	socklen_t n = sizeof(peer);
-	int error = 0;
-	socklen_t error_n = sizeof(error);
+	struct dialling *d = l->dialling;
 
-	if (getsockopt(l->stream.fd, SOL_SOCKET, SO_ERROR, &error, &error_n) !=
-	    0)
-		error = errno;
-	if (error != 0) {
-		address_failed(l, error);
-		return try_addresses(l, why);
+	if (d->raced_fd < 0) {
+		*why = d->why;
+		return d->egress != NULL ? fail_before_cloud(l, why)
+					 : fail_here(l, why);
 	}
-	if (getpeername(l->stream.fd, (struct sockaddr *)&peer, &n) != 0)
-		return STAY;
-	link_drop_lookup(l->dialling);
-	return GO;
-}
-
-enum verdict
-link_next_address(struct link *l, struct fault *why)
-{
-	address_failed(l, ETIMEDOUT);
-	return try_addresses(l, why);
-}
-
-/* ---- TLS ---- */
-
-void
-link_begin_tls(struct link *l)
-{
-	if (l->target->transport == TRANSPORT_WSS) {
-		l->stream.ssl = trust_client(l->env->trust, l->env->tickets,
-		    l->stream.fd, l->target->host, l->target->port);
-		if (l->stream.ssl == NULL) {
-			link_lose_for_memory(l);
-			return;
-		}
-	}
-	link_event(l, EV_IO);
-}
-
-/* Adds whom it was about to a fault of the layers below. */
-static enum verdict
-fail_at_host(const struct link *l, struct fault *why)
-{
-	struct fault below = *why;
-
-	(void)fault_set(why, below.why, "%s port %u: %s", l->target->host,
-	    l->target->port, below.text);
+	l->stream.fd = d->raced_fd;
+	d->raced_fd = -1;
+	(void)event_assign(&l->io, l->env->loop->base, l->stream.fd,
+	    EV_READ | EV_WRITE | EV_ET | EV_PERSIST, link_on_io, l);
+	if (event_add(&l->io, NULL) == 0)
+		return GO;
+	(void)fault_set(why, R_OUT_OF_MEMORY, "for the event loop");
 	return FAIL;
 }
 
-enum verdict
-link_have_handshake(struct link *l, struct fault *why)
+/* ---- EGRESS ---- */
+
+static bool
+secure(struct link *l, enum trust_use use, const char *name, uint16_t port)
+{
+	SSL *ssl =
+	    trust_client(l->env->trust, l->env->tickets, use, name, port);
+
+	return ssl != NULL && stream_secure(&l->stream, ssl);
+}
+
+/* Goes on with a handshake, and judges the other side. */
+static enum verdict
+shake_hands(struct link *l, struct fault *why)
 {
 	switch (stream_handshake(&l->stream, why)) {
 	case IO_OK:
-		return GO;
+		if (l->stream.ssl == NULL || trust_check(l->stream.ssl, why))
+			return GO;
+		break;
 	case IO_AGAIN:
 		return STAY;
 	case IO_EOF:
 	case IO_FAILED:
 		break;
 	}
-	return fail_at_host(l, why);
+	return fail_here(l, why);
+}
+
+void
+link_begin_egress(struct link *l)
+{
+	const struct egress *e = egress_of(l);
+
+	if (e != NULL && e->kind == EGRESS_HTTPS &&
+	    !secure(l, TRUST_EGRESS, e->host, e->port)) {
+		link_lose_for_memory(l);
+		return;
+	}
+	link_event(l, EV_IO);
+}
+
+/* Writes what the talk has to say; what is not taken is kept. */
+static void
+say(struct link *l)
+{
+	struct loop *loop = l->env->loop;
+	size_t n =
+	    egress_talk_write(&l->dialling->talk, loop->out, LOOP_OUT_BYTES);
+
+	assert(loop->out_n == 0);
+	loop->out_n = n;
+	link_write_scratch(l);
+	OPENSSL_cleanse(loop->out, n); /* a password */
+}
+
+/* The same proxy once more, on a connection of its own. */
+static void
+connect_again(struct link *l)
+{
+	link_drop_socket(l);
+	buffer_wipe(&l->dialling->head);
+	loop_unkeep(l->env->loop, &l->kept, l->kept.n);
+	link_enter(l, LINK_TCP);
+}
+
+/* What the talk makes of what has come. */
+static enum verdict
+hear(struct link *l, enum io behind, struct fault *why)
+{
+	struct dialling *d = l->dialling;
+
+	for (;;) {
+		struct span in = buffer_span(&d->head);
+		size_t before = in.n;
+		enum egress_step step = egress_talk_read(&d->talk, &in, why);
+
+		buffer_drop(&d->head, before - in.n);
+		switch (step) {
+		case EGRESS_MORE:
+			if (behind == IO_EOF) {
+				egress_talk_closed(&d->talk, d->head.n, why);
+				return FAIL;
+			}
+			return behind == IO_FAILED ? fail_here(l, why) : STAY;
+		case EGRESS_SAY:
+			say(l);
+			if (l->state != LINK_EGRESS)
+				return STAY;
+			continue;
+		case EGRESS_REDIAL:
+			connect_again(l);
+			return STAY;
+		case EGRESS_OPEN:
+			return GO;
+		case EGRESS_FAILED:
+			return FAIL;
+		}
+	}
+}
+
+enum verdict
+link_have_tunnel(struct link *l, struct fault *why)
+{
+	struct loop *loop = l->env->loop;
+	enum verdict v;
+	enum io behind;
+	size_t n;
+
+	if (egress_of(l) == NULL)
+		return GO;
+	v = shake_hands(l, why);
+	if (v != GO)
+		return v;
+	say(l);
+	if (l->state != LINK_EGRESS)
+		return STAY;
+	if (!link_write_kept(l, why))
+		return fail_here(l, why);
+	behind = link_fill(l, loop->in, HTTP_HEAD_MAX, &n, why);
+	if (!buffer_append(&l->dialling->head, (struct span){loop->in, n})) {
+		(void)fault_set(why, R_OUT_OF_MEMORY, "egress proxy's answer");
+		return FAIL;
+	}
+	return hear(l, behind, why);
+}
+
+/* ---- TLS ---- */
+
+/* Bytes of the cloud that came before it was spoken to: in front of a TLS
+   handshake there is nothing that it could say. */
+static bool
+has_spoken_first(const struct link *l)
+{
+	return l->dialling->head.n > 0;
+}
+
+void
+link_begin_tls(struct link *l)
+{
+	enum trust_use use =
+	    link_transport(l) == TRANSPORT_MQTTS ? TRUST_MQTTS : TRUST_WSS;
+
+	link_drop_lookup(l->dialling);
+	if (has_tls(l) &&
+	    !secure(l, use, l->target->server_name, link_port(l))) {
+		link_lose_for_memory(l);
+		return;
+	}
+	link_event(l, EV_IO);
+}
+
+enum verdict
+link_have_handshake(struct link *l, struct fault *why)
+{
+	if (has_spoken_first(l)) {
+		(void)fault_set(why, R_EGRESS_BAD_ANSWER,
+		    "bytes behind the answer to CONNECT");
+		return fail_here(l, why);
+	}
+	return has_tls(l) ? shake_hands(l, why) : GO;
 }
 
 /* ---- UPGRADE ---- */
@@ -258,14 +401,13 @@ offered(const struct link *l)
 static void
 host_header(const struct link *l, char *out, size_t size)
 {
-	bool wss = l->target->transport == TRANSPORT_WSS;
-	bool literal6 = strchr(l->target->host, ':') != NULL;
+	bool literal6 = strchr(l->target->server_name, ':') != NULL;
 	char port[8] = "";
 
-	if (l->target->port != (wss ? 443 : 80))
-		(void)snprintf(port, sizeof(port), ":%u", l->target->port);
-	(void)snprintf(
-	    out, size, literal6 ? "[%s]%s" : "%s%s", l->target->host, port);
+	if (link_port(l) != (has_tls(l) ? 443 : 80))
+		(void)snprintf(port, sizeof(port), ":%u", link_port(l));
+	(void)snprintf(out, size, literal6 ? "[%s]%s" : "%s%s",
+	    l->target->server_name, port);
 }
 
 void
@@ -277,6 +419,10 @@ link_begin_upgrade(struct link *l)
 	    .host = host, .path = l->target->path, .subprotocol = offered(l)};
 	struct fault why;
 
+	if (!transport_has_websocket(link_transport(l))) {
+		link_event(l, EV_IO);
+		return;
+	}
 	assert(loop->out_n == 0);
 	host_header(l, host, sizeof(host));
 	if (RAND_bytes(l->dialling->nonce, WS_NONCE_BYTES) != 1) {
@@ -306,16 +452,17 @@ judge_answer(struct link *l, enum io behind, struct fault *why)
 			    d->head.n);
 		else if (behind != IO_FAILED)
 			return STAY;
-		return fail_at_host(l, why);
+		return fail_here(l, why);
 	case PARSE_BAD:
-		return fail_at_host(l, why);
+		return fail_here(l, why);
 	case PARSE_OK:
 		break;
 	}
+	d->has_server_date = http_date_read(answer.date, &d->server_date_s);
 	if (!ws_answer_accept(&answer, d->nonce, offered(l), why)) {
-		holdoff_set(l->env->holdoffs, l->target->host, l->target->port,
+		holdoff_set(l->env->holdoffs, l->target->host, link_port(l),
 		    answer.retry_after, l->env->settings->retry_after_max_ms);
-		return fail_at_host(l, why);
+		return fail_here(l, why);
 	}
 	buffer_drop(&d->head, used);
 	return GO;
@@ -328,8 +475,10 @@ link_have_101(struct link *l, struct fault *why)
 	enum io behind;
 	size_t n;
 
+	if (!transport_has_websocket(link_transport(l)))
+		return GO;
 	if (!link_write_kept(l, why))
-		return fail_at_host(l, why);
+		return fail_here(l, why);
 	behind = link_fill(l, loop->in, HTTP_HEAD_MAX, &n, why);
 	if (!buffer_append(&l->dialling->head, (struct span){loop->in, n})) {
 		(void)fault_set(why, R_OUT_OF_MEMORY, "HTTP answer");

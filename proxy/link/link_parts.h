@@ -1,27 +1,38 @@
 /*
  * link_parts: what the files of a link share and nobody else sees: link.c is
  * the machine and the owner's functions, link_dial.c the way to an open
- * WebSocket, link_carry.c the frames on it.
+ * connection, link_carry.c the frames on it, link_describe.c what a person is
+ * told of a dial.
  */
 #ifndef PROXY_LINK_LINK_PARTS_H
 #define PROXY_LINK_LINK_PARTS_H
 
 #include "codec/http.h"
 #include "link/link.h"
+#include "link/race.h"
+
+enum { LINK_PLACE_TEXT = 300 };
 
 /* What only a dial needs. */
 struct dialling {
+	struct settings *settings;   /* a reference, for <egress> */
+	const struct egress *egress; /* NULL: direct */
 	struct lookup *lookup;
-	unsigned next; /* address to try next */
+	struct race race;
+	int raced_fd;     /* what the race brought; -1: */
+	struct fault why; /* why nothing */
+	struct egress_talk talk;
 	uint8_t nonce[WS_NONCE_BYTES];
-	struct buffer head; /* of the HTTP answer, and what came behind it */
-	struct fault why;   /* of the address tried last */
+	struct buffer head; /* of an answer, and what came behind it */
+	bool has_server_date;
+	uint64_t server_date_s; /* of the server's HTTP answer */
 };
 
 enum link_event {
 	EV_DIAL,
 	EV_RESOLVED,
-	EV_IO, /* the descriptor has something to say */
+	EV_RACED, /* an address has been connected to, or none could be */
+	EV_IO,    /* the descriptor has something to say */
 	EV_LOGGED_IN,
 	EV_DEADLINE
 };
@@ -51,12 +62,16 @@ void link_lose(
 void link_lose_for_memory(struct link *l);
 
 /* link_dial.c */
+void link_begin_permit(struct link *l);  /* ask whether, and when */
 void link_begin_resolve(struct link *l); /* ask for addresses */
-void link_begin_tcp(struct link *l);     /* connect to the first one */
+void link_begin_tcp(struct link *l);     /* connect to them */
+void link_begin_egress(struct link *l);  /* ask for a tunnel */
 void link_begin_tls(struct link *l);     /* start the handshake */
 void link_begin_upgrade(struct link *l); /* send the HTTP request */
-check_fn link_have_address, link_have_connected, link_have_handshake,
-    link_have_101, link_next_address;
+check_fn link_have_address, link_have_connected, link_have_tunnel,
+    link_have_handshake, link_have_101;
+/* What the dial is about right now, for a fault: "HOST port N". */
+void link_place(const struct link *l, char *out, size_t size);
 
 /* link_carry.c */
 void link_begin_login(struct link *l);   /* have the owner log in */

@@ -1,67 +1,63 @@
 #include "link/resolver.h"
 
-#include <event2/dns.h>
-#include <event2/util.h>
-#include <netinet/in.h>
-#include <stdio.h>
+#include "base/clock.h"
+#include "link/dns.h"
+#include "link/hosts_file.h"
+
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
 
-enum { ATTEMPTS = 3 };
-
-struct resolver {
-	struct event_base *base;
-	struct evdns_base *dns;
-	LIST_HEAD(, lookup) pending;
+enum {
+	KEPT_NAMES_MAX = 256,
+	KEPT_LEAST_S = 1, /* a thousand devices that come back together */
+	KEPT_MOST_S = 60 * 60
 };
 
-/* Behind resolv.conf, which has options too. */
-static void
-set_options(struct resolver *r, uint64_t timeout_ms)
-{
-	char seconds[32], attempts[8];
+/* What tells that a file is another one; all zero: there is none. */
+struct file_state {
+	const char *path;
+	dev_t device;
+	ino_t inode;
+	off_t bytes;
+	struct timespec changed;
+};
 
-	/* in all longer than the link waits: its deadline is the one that says
-	   "timeout", evdns has one word for all failures */
-	(void)snprintf(seconds, sizeof(seconds), "%.3f",
-	    (double)timeout_ms / 1000.0 / (ATTEMPTS - 1));
-	(void)evdns_base_set_option(r->dns, "timeout:", seconds);
-	(void)snprintf(attempts, sizeof(attempts), "%d", ATTEMPTS);
-	(void)evdns_base_set_option(r->dns, "attempts:", attempts);
-	/* some servers answer the name in their own case only */
-	(void)evdns_base_set_option(r->dns, "randomize-case:", "0");
-}
+/* An answer of the DNS. */
+struct kept {
+	TAILQ_ENTRY(kept) next; /* oldest first */
+	char host[NAME_BYTES];
+	uint64_t until_ms;
+	struct address addresses[LOOKUP_ADDRESSES];
+	unsigned count;
+};
 
-void
-resolver_reload(struct resolver *r, uint64_t timeout_ms)
-{
-	(void)evdns_base_clear_nameservers_and_suspend(r->dns);
-	/* the hosts file would be added a second time */
-	(void)evdns_base_resolv_conf_parse(r->dns,
-	    DNS_OPTIONS_ALL & ~DNS_OPTION_HOSTSFILE, "/etc/resolv.conf");
-	(void)evdns_base_resume(r->dns);
-	set_options(r, timeout_ms);
-}
+/* A host that is being asked for. */
+struct pending {
+	LIST_ENTRY(pending) next;
+	struct resolver *resolver;
+	char host[NAME_BYTES];
+	bool outdated; /* asked before a change: for nobody else any more */
+	struct dns_question *question;
+	SLIST_HEAD(, lookup) waiting;
+};
 
-struct resolver *
-resolver_new(struct event_base *base, uint64_t timeout_ms)
-{
-	struct resolver *r = calloc(1, sizeof(*r));
+struct resolver {
+	struct dns *dns;
+	struct file_state hosts;
+	struct file_state resolv_conf;
+	uint64_t timeout_ms;
+	struct address servers[NAMESERVERS_MAX]; /* instead of resolv.conf's */
+	unsigned server_count;
+	struct resolv_conf conf;
+	LIST_HEAD(, pending) pending;
+	TAILQ_HEAD(, kept) kept;
+	unsigned kept_count;
+};
 
-	if (r == NULL)
-		return NULL;
-	LIST_INIT(&r->pending);
-	r->base = base;
-	r->dns = evdns_base_new(base, 0);
-	if (r->dns == NULL) {
-		free(r);
-		return NULL;
-	}
-	(void)evdns_base_resolv_conf_parse(
-	    r->dns, DNS_OPTIONS_ALL, "/etc/resolv.conf");
-	set_options(r, timeout_ms);
-	return r;
-}
+/* ---- answers ---- */
 
 static void
 open_answer(struct letter *letter, void *arg)
@@ -83,67 +79,218 @@ send_back(struct lookup *l)
 }
 
 static void
-keep_addresses(struct lookup *l, const struct evutil_addrinfo *found)
+answer(struct lookup *l, const struct address *addresses, unsigned count)
 {
-	for (; found != NULL && l->count < LOOKUP_ADDRESSES;
-	     found = found->ai_next) {
-		struct address *to = &l->addresses[l->count];
-
-		if (found->ai_addrlen > sizeof(to->storage))
-			continue;
-		memcpy(&to->storage, found->ai_addr, found->ai_addrlen);
-		to->n = found->ai_addrlen;
-		l->count++;
+	for (unsigned i = 0; i < count; i++) {
+		l->addresses[i] = addresses[i];
+		address_set_port(&l->addresses[i], l->port);
 	}
-}
-
-static void
-on_resolved(int result, struct evutil_addrinfo *found, void *arg)
-{
-	struct lookup *l = arg, *waiter;
-
-	if (result == 0)
-		keep_addresses(l, found);
-	if (l->count == 0)
-		(void)fault_set(&l->why, R_RESOLVE_FAILED, "%s: %s", l->host,
-		    result == 0 ? "no address" : evutil_gai_strerror(result));
-	if (found != NULL)
-		evutil_freeaddrinfo(found);
-	LIST_REMOVE(l, pending);
-	while ((waiter = SLIST_FIRST(&l->waiters)) != NULL) {
-		SLIST_REMOVE_HEAD(&l->waiters, waiting);
-		memcpy(waiter->addresses, l->addresses, sizeof(l->addresses));
-		waiter->count = l->count;
-		waiter->why = l->why;
-		send_back(waiter);
-	}
+	l->count = count;
 	send_back(l);
 }
 
-/* A thousand devices that come back at once ask one question. */
-static bool
-ask_along(struct resolver *r, struct lookup *l)
+static void
+refuse(struct lookup *l, const struct fault *why)
 {
-	struct lookup *first;
+	l->why = *why;
+	send_back(l);
+}
 
-	LIST_FOREACH(first, &r->pending, pending)
-	{
-		if (first->port != l->port || strcmp(first->host, l->host) != 0)
+/* ---- what is kept ---- */
+
+static void
+drop_kept(struct resolver *r, struct kept *k)
+{
+	TAILQ_REMOVE(&r->kept, k, next);
+	r->kept_count--;
+	free(k);
+}
+
+static const struct kept *
+find_kept(struct resolver *r, const char *host)
+{
+	struct kept *k;
+
+	TAILQ_FOREACH (k, &r->kept, next) {
+		if (strcmp(k->host, host) != 0)
 			continue;
-		SLIST_INSERT_HEAD(&first->waiters, l, waiting);
-		return true;
+		if (clock_mono_ms() < k->until_ms)
+			return k;
+		drop_kept(r, k);
+		break;
 	}
-	return false;
+	return NULL;
+}
+
+static void
+keep(struct resolver *r, const char *host, const struct dns_answer *found)
+{
+	struct kept *k = calloc(1, sizeof(*k));
+	uint64_t s = found->ttl_s;
+
+	if (k == NULL)
+		return; /* it is asked for again */
+	if (r->kept_count == KEPT_NAMES_MAX)
+		drop_kept(r, TAILQ_FIRST(&r->kept));
+	s = s < KEPT_LEAST_S ? KEPT_LEAST_S : s > KEPT_MOST_S ? KEPT_MOST_S : s;
+	k->until_ms = clock_mono_ms() + s * 1000;
+	memcpy(k->host, host, sizeof(k->host));
+	memcpy(k->addresses, found->addresses, sizeof(k->addresses));
+	k->count = found->count;
+	TAILQ_INSERT_TAIL(&r->kept, k, next);
+	r->kept_count++;
+}
+
+static void
+forget_all(struct resolver *r)
+{
+	struct pending *p;
+
+	while (!TAILQ_EMPTY(&r->kept))
+		drop_kept(r, TAILQ_FIRST(&r->kept));
+	LIST_FOREACH(p, &r->pending, next)
+	p->outdated = true;
+}
+
+/* ---- files ---- */
+
+/* True when the file is not what it was at the last look. */
+static bool
+has_changed(struct file_state *f)
+{
+	struct file_state was = *f;
+	struct stat st;
+
+	if (stat(f->path, &st) != 0)
+		memset(&st, 0, sizeof(st));
+	f->device = st.st_dev;
+	f->inode = st.st_ino;
+	f->bytes = st.st_size;
+	f->changed = st.st_mtim;
+	return f->device != was.device || f->inode != was.inode ||
+	       f->bytes != was.bytes ||
+	       f->changed.tv_sec != was.changed.tv_sec ||
+	       f->changed.tv_nsec != was.changed.tv_nsec;
+}
+
+static void
+read_resolv_conf(struct resolver *r)
+{
+	resolv_conf_read(&r->conf, r->resolv_conf.path);
+	if (r->server_count == 0)
+		return;
+	memcpy(r->conf.servers, r->servers, sizeof(r->servers));
+	r->conf.server_count = r->server_count;
+	r->conf.server_assumed = false;
+}
+
+static void
+look_at_files(struct resolver *r)
+{
+	bool hosts = has_changed(&r->hosts);
+	bool resolv_conf = has_changed(&r->resolv_conf);
+
+	if (resolv_conf)
+		read_resolv_conf(r);
+	if (hosts || resolv_conf)
+		forget_all(r);
+}
+
+/* ---- look-ups ---- */
+
+static void
+pending_free(struct pending *p)
+{
+	LIST_REMOVE(p, next);
+	free(p);
+}
+
+static void
+on_dns_answer(void *arg, const struct dns_answer *found)
+{
+	struct pending *p = arg;
+	struct lookup *l;
+
+	if (found->count > 0 && !p->outdated)
+		keep(p->resolver, p->host, found);
+	while ((l = SLIST_FIRST(&p->waiting)) != NULL) {
+		SLIST_REMOVE_HEAD(&p->waiting, waiting);
+		if (found->count > 0)
+			answer(l, found->addresses, found->count);
+		else
+			refuse(l, &found->why);
+	}
+	pending_free(p);
+}
+
+/* A thousand devices that come back at once ask one question. */
+static struct pending *
+find_pending(const struct resolver *r, const char *host)
+{
+	struct pending *p;
+
+	LIST_FOREACH(p, &r->pending, next)
+	if (!p->outdated && strcmp(p->host, host) == 0)
+		return p;
+	return NULL;
+}
+
+static void
+ask_dns(struct resolver *r, const char *host, struct lookup *l)
+{
+	struct pending *p = calloc(1, sizeof(*p));
+	struct fault why;
+
+	if (p == NULL) {
+		(void)fault_set(&why, R_OUT_OF_MEMORY, "%s", host);
+		refuse(l, &why);
+		return;
+	}
+	p->resolver = r;
+	memcpy(p->host, host, sizeof(p->host));
+	SLIST_INIT(&p->waiting);
+	LIST_INSERT_HEAD(&r->pending, p, next);
+	p->question = dns_ask(r->dns, &r->conf, host,
+	    r->timeout_ms - r->timeout_ms / 10, on_dns_answer, p, &why);
+	if (p->question == NULL) {
+		pending_free(p);
+		refuse(l, &why);
+		return;
+	}
+	SLIST_INSERT_HEAD(&p->waiting, l, waiting);
+}
+
+/* RFC 6761 6.3: it is never asked for. */
+static bool
+is_localhost(const char *host)
+{
+	static const char word[] = "localhost";
+	size_t n = strlen(host), dot = n - (sizeof(word) - 1);
+
+	return n >= sizeof(word) - 1 && strcmp(host + dot, word) == 0 &&
+	       (dot == 0 || host[dot - 1] == '.');
+}
+
+static unsigned
+find_at_home(const struct resolver *r, const char *host,
+    struct address out[static ADDRESS_LIST_MAX])
+{
+	unsigned count = hosts_file_find(r->hosts.path, host, out);
+
+	if (count == 0 && is_localhost(host))
+		count = (unsigned)address_read(&out[0], "::1", 0) +
+			(unsigned)address_read(&out[1], "127.0.0.1", 0);
+	return count;
 }
 
 void
 resolver_ask(struct resolver *r, struct lookup *l)
 {
-	struct evutil_addrinfo hints = {.ai_family = AF_UNSPEC,
-	    .ai_socktype = SOCK_STREAM,
-	    .ai_protocol = IPPROTO_TCP};
-	struct evdns_getaddrinfo_request *request;
-	char port[8];
+	struct address home[ADDRESS_LIST_MAX];
+	char host[NAME_BYTES] = "";
+	const struct kept *kept;
+	struct pending *pending;
+	unsigned count;
 
 	l->count = 0;
 	if (r == NULL) {
@@ -151,33 +298,90 @@ resolver_ask(struct resolver *r, struct lookup *l)
 		send_back(l);
 		return;
 	}
-	if (ask_along(r, l))
+	if (address_read(&home[0], l->host, 0)) {
+		answer(l, home, 1);
 		return;
-	SLIST_INIT(&l->waiters);
-	LIST_INSERT_HEAD(&r->pending, l, pending);
-	(void)snprintf(port, sizeof(port), "%u", l->port);
-	/* may answer inside the call: then <l> is not ours any more */
-	request =
-	    evdns_getaddrinfo(r->dns, l->host, port, &hints, on_resolved, l);
-	if (request != NULL)
-		l->request = request;
+	}
+	for (size_t i = 0; l->host[i] != '\0'; i++)
+		host[i] = (char)tolower((unsigned char)l->host[i]);
+	look_at_files(r);
+	kept = find_kept(r, host);
+	if (kept != NULL) {
+		answer(l, kept->addresses, kept->count);
+		return;
+	}
+	pending = find_pending(r, host);
+	if (pending != NULL) {
+		SLIST_INSERT_HEAD(&pending->waiting, l, waiting);
+		return;
+	}
+	count = find_at_home(r, host, home);
+	if (count > 0)
+		answer(l, home, count);
+	else
+		ask_dns(r, host, l);
 }
 
-/* Cancelled look-ups come back by way of the loop. */
+/* ---- life ---- */
+
+void
+resolver_reload(struct resolver *r, const struct settings *settings)
+{
+	r->timeout_ms = settings->resolve_timeout_ms;
+	/* was judged when they were loaded */
+	if (!address_read_list(settings->cloud_nameservers, RESOLV_CONF_PORT,
+		r->servers, NAMESERVERS_MAX, &r->server_count))
+		r->server_count = 0;
+	(void)has_changed(&r->hosts);
+	(void)has_changed(&r->resolv_conf);
+	read_resolv_conf(r);
+	forget_all(r);
+}
+
+struct resolver *
+resolver_new(struct event_base *base, const struct settings *settings,
+    const struct resolver_files *files)
+{
+	static const struct resolver_files system = {
+	    .hosts = "/etc/hosts", .resolv_conf = "/etc/resolv.conf"};
+	struct resolver *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return NULL;
+	if (files == NULL)
+		files = &system;
+	r->dns = dns_new(base);
+	if (r->dns == NULL) {
+		free(r);
+		return NULL;
+	}
+	LIST_INIT(&r->pending);
+	TAILQ_INIT(&r->kept);
+	r->hosts.path = files->hosts;
+	r->resolv_conf.path = files->resolv_conf;
+	resolver_reload(r, settings);
+	return r;
+}
+
 void
 resolver_free(struct resolver **rp)
 {
 	struct resolver *r = *rp;
+	struct pending *p;
 	struct lookup *l;
 
 	if (r == NULL)
 		return;
 	*rp = NULL; /* who asks from now on is told at once */
-	LIST_FOREACH(l, &r->pending, pending)
-	evdns_getaddrinfo_cancel(l->request);
-	while (!LIST_EMPTY(&r->pending) &&
-	       event_base_loop(r->base, EVLOOP_ONCE) == 0)
-		continue;
-	evdns_base_free(r->dns, 0);
+	while ((p = LIST_FIRST(&r->pending)) != NULL) {
+		dns_cancel(p->question);
+		while ((l = SLIST_FIRST(&p->waiting)) != NULL) {
+			SLIST_REMOVE_HEAD(&p->waiting, waiting);
+			resolver_ask(NULL, l);
+		}
+		pending_free(p);
+	}
+	forget_all(r);
+	dns_free(&r->dns);
 	free(r);
 }

@@ -5,25 +5,25 @@
  * A look-up belongs to the link until it is sent, to the resolver until it is
  * answered, then to the link's thread again. A link that has lost interest sets
  * lookup->link to NULL; the answer is then dropped on arrival.
+ *
+ * A host is first looked for among numbers, then in the hosts file, then in the
+ * DNS, whose answers are kept for as long as they hold; failures are not. Both
+ * files are read again when they have changed.
  */
 #ifndef PROXY_LINK_RESOLVER_H
 #define PROXY_LINK_RESOLVER_H
 
+#include "base/address.h"
 #include "base/attr.h"
 #include "base/fault.h"
 #include "base/mailbox.h"
+#include "settings/settings.h"
 
 #include <event2/event.h>
 #include <stdint.h>
 #include <sys/queue.h>
-#include <sys/socket.h>
 
-enum { LOOKUP_ADDRESSES = 8 };
-
-struct address {
-	struct sockaddr_storage storage;
-	socklen_t n;
-};
+enum { LOOKUP_ADDRESSES = ADDRESS_LIST_MAX };
 
 struct lookup {
 	struct letter letter; /* first to the resolver, then back */
@@ -32,32 +32,38 @@ struct lookup {
 	void *link; /* NULL: nobody wants it any more */
 	char host[256];
 	uint16_t port;
-	/* the resolver's, while it has it */
-	LIST_ENTRY(lookup) pending;
-	SLIST_HEAD(, lookup) waiters; /* for the same answer */
-	SLIST_ENTRY(lookup) waiting;
-	struct evdns_getaddrinfo_request *request;
-	/* the answer: <count> addresses, or none and the fault */
+	SLIST_ENTRY(lookup) waiting; /* the resolver's, while it has it */
+	/* the answer: <count> addresses, best first, or none and the fault */
 	struct address addresses[LOOKUP_ADDRESSES];
 	unsigned count;
 	struct fault why;
 };
 
+/* Where the system's own words are. */
+struct resolver_files {
+	const char *hosts;       /* /etc/hosts */
+	const char *resolv_conf; /* /etc/resolv.conf */
+};
+
 struct resolver;
 
-/* <base> is the door's. <timeout_ms>: what one look-up may take. NULL without
-   memory. No /etc/resolv.conf is no error. */
-NODISCARD struct resolver *resolver_new(
-    struct event_base *base, uint64_t timeout_ms);
+/* <base> is the door's. Of <settings>, which are not kept: resolve_timeout and
+   nameservers. <files>, whose names must stay; NULL: those of /etc. NULL
+   without memory. That a file is not there is no error. */
+NODISCARD struct resolver *resolver_new(struct event_base *base,
+    const struct settings *settings, const struct resolver_files *files);
 
-/* Reads /etc/resolv.conf again; for look-ups from now on. */
-void resolver_reload(struct resolver *r, uint64_t timeout_ms);
+/* For look-ups from now on. All that was kept is forgotten. */
+void resolver_reload(struct resolver *r, const struct settings *settings);
 
 /* Gives every look-up back that it still has, and frees it. */
 void resolver_free(struct resolver **r);
 
-/* On the door's thread: starts a look-up, which comes back exactly once; at
-   once and with a fault when <r> is NULL: the process is about to end. */
+/*
+ * On the door's thread: starts a look-up, which comes back exactly once; at
+ * once and with a fault when <r> is NULL: the process is about to end. It comes
+ * back a tenth before the link's own deadline, so that its words are heard.
+ */
 void resolver_ask(struct resolver *r, struct lookup *l);
 
 #endif

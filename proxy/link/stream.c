@@ -62,6 +62,27 @@ tls_fault(struct stream *s, int result, struct fault *why)
 	}
 }
 
+bool
+stream_secure(struct stream *s, SSL *ssl)
+{
+	BIO *inside = NULL;
+	bool ok = true;
+
+	if (s->ssl == NULL) {
+		ok = SSL_set_fd(ssl, s->fd) == 1;
+	} else {
+		inside = BIO_new(BIO_f_ssl());
+		if (inside == NULL) {
+			SSL_free(ssl);
+			return false;
+		}
+		(void)BIO_set_ssl(inside, s->ssl, BIO_CLOSE);
+		SSL_set_bio(ssl, inside, inside);
+	}
+	s->ssl = ssl; /* it owns the outer one */
+	return ok;
+}
+
 enum io
 stream_handshake(struct stream *s, struct fault *why)
 {
@@ -128,6 +149,16 @@ stream_write(
 	errno = 0;
 	r = SSL_write_ex(s->ssl, bytes.p, bytes.n, put);
 	return r == 1 ? IO_OK : tls_fault(s, r, why);
+}
+
+void
+stream_finish(struct stream *s)
+{
+	ERR_clear_error();
+	if (s->ssl != NULL && !s->broken && SSL_is_init_finished(s->ssl))
+		(void)SSL_shutdown(s->ssl);
+	ERR_clear_error();
+	(void)shutdown(s->fd, SHUT_WR);
 }
 
 void

@@ -23,13 +23,21 @@ enum io {
 
 struct stream {
 	int fd;      /* -1: none */
-	SSL *ssl;    /* NULL: plain */
+	SSL *ssl;    /* the innermost; NULL: plain */
 	bool broken; /* after a fatal error: no close_notify may follow */
 };
 
 void stream_init(struct stream *s);
 
-/* Goes on with the TLS handshake; IO_OK at once for a plain stream. */
+/*
+ * Puts TLS on top of what the stream is: on a plain socket, or inside the TLS
+ * that is there already. <ssl> is a client before its handshake, and the
+ * stream's from now on. False without memory.
+ */
+NODISCARD bool stream_secure(struct stream *s, SSL *ssl);
+
+/* Goes on with the (innermost) TLS handshake; IO_OK at once for a plain stream.
+ */
 NODISCARD enum io stream_handshake(struct stream *s, struct fault *why);
 
 /* Reads up to <size> bytes; with IO_OK *got is at least 1. */
@@ -42,6 +50,9 @@ NODISCARD enum io stream_read(
  */
 NODISCARD enum io stream_write(
     struct stream *s, struct span bytes, size_t *put, struct fault *why);
+
+/* Says that nothing more will be written; what comes can still be read. */
+void stream_finish(struct stream *s);
 
 /* Closes, after a close_notify where one may be sent; without it OpenSSL would
    not let the session be resumed. Harmless when there is none. */
