@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "codec/mqtt_property.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -37,6 +38,16 @@ on_burial(void *arg)
 	s->env->on_dead(s->env->arg, s);
 }
 
+static bool
+keep_auth_method(struct session *s, struct span properties)
+{
+	struct mqtt_property p;
+
+	return !mqtt_property_find(
+		   properties, MQTT_AUTHENTICATION_METHOD, &p) ||
+	       buffer_append(&s->auth_method, p.whole);
+}
+
 struct session *
 session_new(struct session_env *env, struct knock *k)
 {
@@ -49,7 +60,8 @@ session_new(struct session_env *env, struct knock *k)
 	if (s == NULL || !span_take(&bytes, k->connect_bytes, &first) ||
 	    !buffer_append(&s->connect, first) ||
 	    !buffer_append(&pipelined, bytes) ||
-	    !mqtt_connect_read(first, &connect, NULL))
+	    !mqtt_connect_read(first, &connect, NULL) ||
+	    !keep_auth_method(s, connect.properties))
 		goto fail;
 	if (!device_init(
 		&s->device, &env->device, &device_owner, s, k->fd, &pipelined))
@@ -70,8 +82,10 @@ session_new(struct session_env *env, struct knock *k)
 	return s;
 fail:
 	buffer_free(&pipelined);
-	if (s != NULL)
+	if (s != NULL) {
 		buffer_wipe(&s->connect);
+		buffer_free(&s->auth_method);
+	}
 	free(s);
 	return NULL;
 }
@@ -85,6 +99,7 @@ session_free(struct session **sp)
 	link_abort(&s->link);
 	device_close(&s->device, (struct span){NULL, 0});
 	buffer_wipe(&s->connect);
+	buffer_free(&s->auth_method);
 	buffer_free(&s->gather);
 	credmap_unref(s->map);
 	free(s);
@@ -98,11 +113,15 @@ log_end(const struct session *s, const struct fault *why)
 			     why->why == R_DEVICE_CLOSED ||
 			     why->why == R_TAKEN_OVER || why->why == R_DRAINING;
 
-	SLOG(device_did_it ? LOG_INFO : LOG_WARNING, s, "session_end",
+	enum log_level level = s->link.is_old_news ? LOG_DEBUG
+			       : device_did_it     ? LOG_INFO
+						   : LOG_WARNING;
+
+	SLOG(level, s, "session_end",
 	    "reason=%s host=%s port=%u seconds=%llu up_packets=%llu "
 	    "up_bytes=%llu"
 	    " down_packets=%llu down_bytes=%llu detail=\"%s\" hint=\"%s\"",
-	    reason_word(why->why), s->entry->host, s->entry->port,
+	    reason_word(why->why), s->entry->host, link_port(&s->link),
 	    (unsigned long long)(clock_mono_ms() - s->began_ms) / 1000,
 	    (unsigned long long)s->up.packets, (unsigned long long)s->up.bytes,
 	    (unsigned long long)s->down.packets,

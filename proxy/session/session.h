@@ -55,6 +55,9 @@ struct session {
 	uint16_t device_keep_alive_s;
 	uint16_t cloud_keep_alive_s; /* what the cloud was told */
 	struct buffer connect;       /* the device's, until it is logged in */
+	/* its Authentication Method (level 5), identifier and value as they
+	   stand on the wire; empty: it has named none */
+	struct buffer auth_method;
 	/* up */
 	uint64_t up_left; /* of a packet that travels in fragments */
 	struct traffic up;

@@ -6,7 +6,7 @@
  */
 #include "session/session_parts.h"
 
-#include "codec/mqtt_packet.h"
+#include "codec/aliyun.h"
 #include "codec/mqtt_property.h"
 
 enum { GATHER_MAX = 64 * 1024 }; /* of a packet that must be seen whole */
@@ -92,17 +92,32 @@ pass(struct session *s, const struct mqtt_piece *piece)
 
 /* ---- packets the device does not get as they are ---- */
 
-/*
- * DISCONNECT of the cloud (level 5): its reason is the device's too; another
- * server (3.14.2.2.5) means nothing to it.
- */
+static bool
+tells_login(const struct session *s, struct span text)
+{
+	return aliyun_tells_login(
+	    text, s->entry->product_key, s->entry->device_name);
+}
+
+bool
+session_keep_properties(
+    const struct session *s, struct span list, struct buffer *kept)
+{
+	struct mqtt_property p;
+
+	while (mqtt_property_next(&list, &p) == PARSE_OK)
+		if (p.id != MQTT_SERVER_REFERENCE && !tells_login(s, p.text) &&
+		    !tells_login(s, p.text2) && !buffer_append(kept, p.whole))
+			return false;
+	return true;
+}
+
+/* DISCONNECT of the cloud (level 5): its reason is the device's too. */
 static void
 take_disconnect(struct session *s, const struct mqtt_packet *from_cloud)
 {
 	struct mqtt_packet packet = *from_cloud;
-	struct span list = from_cloud->properties;
 	struct buffer kept = {0}, last = {0};
-	struct mqtt_property p;
 	struct fault why;
 	uint8_t *out;
 	size_t n;
@@ -111,10 +126,8 @@ take_disconnect(struct session *s, const struct mqtt_packet *from_cloud)
 	    "DISCONNECT with reason code 0x%02X", packet.reason_code);
 	if (packet.reason_code == 0x9C || packet.reason_code == 0x9D)
 		packet.reason_code = reason_disconnect(R_CLOUD_CLOSED);
-	while (mqtt_property_next(&list, &p) == PARSE_OK)
-		if (p.id != MQTT_SERVER_REFERENCE &&
-		    !buffer_append(&kept, p.whole))
-			break;
+	/* without memory the device gets fewer of them */
+	(void)!session_keep_properties(s, from_cloud->properties, &kept);
 	packet.properties = buffer_span(&kept);
 	n = mqtt_packet_size(&packet, s->level);
 	out = buffer_reserve(&last, n);
@@ -122,6 +135,7 @@ take_disconnect(struct session *s, const struct mqtt_packet *from_cloud)
 		mqtt_packet_write(&packet, s->level, out);
 		buffer_commit(&last, n);
 	}
+	link_turned_away(&s->link, &why);
 	session_end_with(s, &why, buffer_span(&last));
 	buffer_free(&kept);
 	buffer_free(&last);
@@ -132,6 +146,12 @@ static bool
 take_ours(
     struct session *s, const struct mqtt_packet *packet, struct span bytes)
 {
+	const char *flaw = session_auth_flaw(s, packet);
+
+	if (flaw != NULL) {
+		bad_cloud_packet_for(s, flaw);
+		return true;
+	}
 	switch (packet->header.type) {
 	case MQTT_CONNACK:
 		/* an AUTH may stand before it, and find the device gone */

@@ -5,6 +5,7 @@
 #include "base/escape.h"
 #include "base/log.h"
 #include "codec/mqtt_connack.h"
+#include "codec/mqtt_property.h"
 
 /* Contract of the cloud: a keep-alive outside its range is refused. */
 static uint16_t
@@ -71,7 +72,8 @@ session_log_in(void *arg)
 
 	s->cloud_keep_alive_s =
 	    clamp_keep_alive(s->env->link.settings, s->device_keep_alive_s);
-	if (credential_sign(s->entry, clock_wall_ms(), &login) &&
+	if (credential_sign(
+		s->entry, link_transport(&s->link), clock_wall_ms(), &login) &&
 	    rewrite_connect(s, &login, &packet))
 		put_message(s, buffer_span(&packet));
 	else
@@ -86,9 +88,11 @@ log_up(const struct session *s)
 	const struct link *l = &s->link;
 
 	SLOG(LOG_INFO, s, "session_up",
-	    "level=%u host=%s port=%u tls=%s resumed=%s dial_ms=%llu"
+	    "level=%u transport=%s host=%s port=%u tls=%s resumed=%s "
+	    "dial_ms=%llu"
 	    " device_keep_alive=%u cloud_keep_alive=%u",
-	    s->level, s->entry->host, s->entry->port, link_tls_version(l),
+	    s->level, transport_word(link_transport(l)), s->entry->host,
+	    link_port(l), link_tls_version(l),
 	    link_tls_resumed(l) ? "yes" : "no",
 	    (unsigned long long)(clock_mono_ms() - l->dialled_ms),
 	    s->device_keep_alive_s, s->cloud_keep_alive_s);
@@ -120,7 +124,7 @@ login_hint(uint8_t level, uint8_t code)
 	case 0x85:
 	case 0x102:
 		return "check client_id, the keep-alive range and the"
-		       " transport (wss or ws)";
+		       " transports";
 	case 0x86:
 	case 0x104:
 		return "the signature is wrong: check device_secret,"
@@ -130,7 +134,8 @@ login_hint(uint8_t level, uint8_t code)
 		return "the device is disabled, deleted, or not of this"
 		       " instance";
 	default:
-		return "the cloud cannot serve it now";
+		return "the cloud cannot serve it now; it says so too when a"
+		       " device logs in more often than it allows";
 	}
 }
 
@@ -146,6 +151,7 @@ login_refused(
 	    ack->reason_string.n > 0 ? " " : "",
 	    escape(text, sizeof(text), ack->reason_string),
 	    login_hint(s->level, ack->code));
+	link_turned_away(&s->link, &why);
 	session_end_with(s, &why, answer);
 }
 
@@ -154,9 +160,9 @@ void
 session_take_connack(struct session *s, struct span packet)
 {
 	struct mqtt_connack ack;
-	struct buffer answer = {0};
+	struct buffer kept = {0}, answer = {0};
 	struct span assigned = {NULL, 0};
-	size_t size, n;
+	size_t size, n = 0;
 	uint8_t *out;
 
 	if (!mqtt_connack_read(packet, s->level, &ack)) {
@@ -167,9 +173,11 @@ session_take_connack(struct session *s, struct span packet)
 		assigned = span_of_string(s->entry->label);
 	size = packet.n + assigned.n + 8;
 	out = buffer_reserve(&answer, size);
-	n = out != NULL
-		? mqtt_connack_for_device(&ack, s->level, assigned, out, size)
-		: 0;
+	if (out != NULL && session_keep_properties(s, ack.properties, &kept)) {
+		ack.properties = buffer_span(&kept);
+		n = mqtt_connack_for_device(
+		    &ack, s->level, assigned, out, size);
+	}
 	if (n == 0) {
 		session_end_for(s, R_OUT_OF_MEMORY, "for the CONNACK");
 	} else if (ack.code != 0) {
@@ -182,5 +190,32 @@ session_take_connack(struct session *s, struct span packet)
 		device_write(&s->device, (struct span){out, n});
 		device_go_online(&s->device, s->device_keep_alive_s);
 	}
+	buffer_free(&kept);
 	buffer_free(&answer);
+}
+
+const char *
+session_auth_flaw(const struct session *s, const struct mqtt_packet *packet)
+{
+	enum { CONTINUE = 0x18 };
+	bool is_auth = packet->header.type == MQTT_AUTH;
+	bool accepts =
+	    packet->header.type == MQTT_CONNACK && packet->connack.code == 0;
+	struct mqtt_property method;
+
+	if (!is_auth && !accepts)
+		return NULL;
+	if (mqtt_property_find(
+		is_auth ? packet->properties : packet->connack.properties,
+		MQTT_AUTHENTICATION_METHOD, &method) &&
+	    !span_eq(method.whole, buffer_span(&s->auth_method)))
+		return "AUTH or CONNACK with an Authentication Method that"
+		       " is not the CONNECT's (MQTT-4.12.0-5, -6, -7)";
+	if (is_auth && s->auth_method.n == 0)
+		return "AUTH, but the CONNECT has no Authentication Method"
+		       " (MQTT-4.12.0-6, -7)";
+	if (is_auth && !s->accepted && packet->reason_code != CONTINUE)
+		return "AUTH before the CONNACK with a reason code other than"
+		       " 0x18 (MQTT-4.12.0-2, -3)";
+	return NULL;
 }

@@ -6,6 +6,7 @@
 #ifndef PROXY_SESSION_SESSION_PARTS_H
 #define PROXY_SESSION_SESSION_PARTS_H
 
+#include "codec/mqtt_packet.h"
 #include "session/session.h"
 
 /* One event of this session, one line; who it is about stands in each. */
@@ -27,6 +28,12 @@ void session_end_for(struct session *s, enum reason reason, const char *text);
 void session_log_in(void *arg);
 /* The cloud's CONNACK, whole. */
 void session_take_connack(struct session *s, struct span packet);
+/*
+ * What an AUTH or an accepting CONNACK, read already, breaks of the extended
+ * authentication that the CONNECT has begun, or has not (4.12); NULL: nothing.
+ */
+const char *session_auth_flaw(
+    const struct session *s, const struct mqtt_packet *packet);
 
 /* session_up.c */
 
@@ -42,6 +49,14 @@ void session_take_cloud_data(void *arg, const struct ws_event *ev);
 void session_end_batch(void *arg);
 /* Device owner: more may be written. */
 void session_on_device_room(void *arg);
+/*
+ * Appends to <kept> what the device may see of the properties of the cloud's
+ * CONNACK or DISCONNECT: not another server, which means nothing to it
+ * (3.2.2.3.16, 3.14.2.2.5), and not the login used with the cloud, wherever
+ * that is told. False without memory.
+ */
+NODISCARD bool session_keep_properties(
+    const struct session *s, struct span list, struct buffer *kept);
 /* Writes what has been collected for the device. */
 void session_write_run(struct session *s);
 /* Writes the PINGRESPs owed to the device, where one may stand. */

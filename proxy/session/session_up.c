@@ -7,7 +7,6 @@
 #include "session/session_parts.h"
 
 #include "base/escape.h"
-#include "codec/mqtt_packet.h"
 
 /* What is kept of the device until a packet is whole. */
 static size_t
@@ -80,6 +79,25 @@ may_send(const struct session *s, enum mqtt_type type)
 	return s->accepted || type == MQTT_AUTH || type == MQTT_DISCONNECT;
 }
 
+/* A whole packet; true when it may go on, else the session has ended. */
+static bool
+check_packet(struct session *s, struct span bytes)
+{
+	struct mqtt_packet packet;
+	struct fault why;
+	const char *flaw;
+
+	if (!mqtt_packet_read(
+		bytes, s->level, MQTT_FROM_CLIENT, &packet, &why)) {
+		session_end(s, &why);
+		return false;
+	}
+	flaw = session_auth_flaw(s, &packet);
+	if (flaw != NULL)
+		session_end_for(s, R_BAD_PACKET, flaw);
+	return flaw == NULL;
+}
+
 /*
  * A PUBLISH of <total> bytes that is not whole and will not be: its head at
  * least has to be. *n: how many bytes can go on; 0: none yet, or ended.
@@ -114,8 +132,6 @@ look_at_packet(
     struct session *s, struct span in, struct mqtt_header *h, size_t *n)
 {
 	uint64_t max = s->env->link.settings->packet_max_bytes;
-	struct mqtt_packet packet;
-	struct fault why;
 	uint64_t total;
 
 	*n = 0;
@@ -136,11 +152,8 @@ look_at_packet(
 	} else if (total > max) {
 		end_for_size(s, h->type, total, max);
 	} else if (total <= in.n) {
-		if (mqtt_packet_read((struct span){in.p, (size_t)total},
-			s->level, MQTT_FROM_CLIENT, &packet, &why))
+		if (check_packet(s, (struct span){in.p, (size_t)total}))
 			*n = (size_t)total;
-		else
-			session_end(s, &why);
 	} else if (total > whole_max(s)) {
 		if (h->type == MQTT_PUBLISH)
 			begin_pieces(s, in, total, n);
