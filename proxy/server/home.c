@@ -1,8 +1,10 @@
 #include "server/home.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "session/session.h"
 
+#include <openssl/rand.h>
 #include <pthread.h>
 #include <search.h>
 #include <signal.h>
@@ -261,6 +263,7 @@ open_reload(struct letter *letter, void *arg)
 	h->env.link.settings = r->settings;
 	h->env.link.trust = r->trust;
 	h->env.device.settings = r->settings;
+	governor_reload(h->env.link.governor, r->settings);
 	h->loop->kept_max = r->kept_max_bytes;
 	for (s = TAILQ_FIRST(&h->sessions); s != NULL; s = after) {
 		after = TAILQ_NEXT(s, next);
@@ -383,6 +386,9 @@ home_free(struct home **hp)
 	lingering_free(&h->lingering);
 	tickets_free(&h->env.link.tickets);
 	holdoffs_free(&h->env.link.holdoffs);
+	habits_free(&h->env.link.habits);
+	egress_memory_free(&h->env.link.egress_memory);
+	governor_free(&h->env.link.governor);
 	if (h->mailbox != NULL && h->loop != NULL)
 		(void)event_del(&h->mail);
 	mailbox_free(&h->mailbox);
@@ -393,6 +399,17 @@ home_free(struct home **hp)
 	*hp = NULL;
 }
 
+static struct governor *
+furnish_governor(struct home *h)
+{
+	uint64_t seed;
+
+	if (RAND_bytes((unsigned char *)&seed, sizeof(seed)) != 1)
+		return NULL;
+	return governor_new(
+	    h->config.settings, h->config.dial_rate, seed, clock_mono_ms());
+}
+
 static bool
 furnish(struct home *h)
 {
@@ -400,8 +417,13 @@ furnish(struct home *h)
 	h->mailbox = mailbox_new();
 	h->env.link.tickets = tickets_new();
 	h->env.link.holdoffs = holdoffs_new();
+	h->env.link.habits = habits_new();
+	h->env.link.egress_memory = egress_memory_new();
+	h->env.link.governor = furnish_governor(h);
 	if (h->loop == NULL || h->mailbox == NULL ||
-	    h->env.link.tickets == NULL || h->env.link.holdoffs == NULL)
+	    h->env.link.tickets == NULL || h->env.link.holdoffs == NULL ||
+	    h->env.link.habits == NULL || h->env.link.egress_memory == NULL ||
+	    h->env.link.governor == NULL)
 		return false;
 	h->lingering = lingering_new(h->loop->base, h->config.crowd);
 	if (h->lingering == NULL)

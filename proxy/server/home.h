@@ -29,6 +29,7 @@ struct home_config {
 	struct trust *trust;
 	size_t kept_max_bytes; /* this home's share of [limits] total_buffer */
 	struct crowd *crowd;   /* the process's */
+	struct dial_rate *dial_rate; /* ditto */
 	struct mailbox *door;
 	/* Opens a look-up (link/resolver.h) on the door's thread. */
 	void (*resolver_open)(struct letter *l, void *door);

@@ -11,23 +11,62 @@ static void
 on_complaint(
     void *arg, bool is_error, const char *path, int line, const char *text)
 {
-	char file[160], words[400];
+	char file[160];
 
 	(void)arg;
-	(void)snprintf(words, sizeof(words), "%s", text);
-	tame(words);
 	log_write(is_error ? LOG_ERROR : LOG_WARNING, "config_complaint",
 	    "file=\"%s\" line=%d text=\"%s\"",
-	    escape(file, sizeof(file), span_of_string(path)), line, words);
+	    escape(file, sizeof(file), span_of_string(path)), line, text);
 }
 
 void
-reload_warn_unverified(const struct settings *settings)
+reload_warn_insecure(const struct settings *settings)
 {
+	char file[4 * SETTING_TEXT_MAX];
+
 	if (!settings->tls_verify)
 		log_write(LOG_WARNING, "tls_not_verified",
 		    "hint=\"[tls] verify = no: anybody can pose as the cloud;"
 		    " labs only\"");
+	if (settings->tls_keylog_file[0] != '\0')
+		log_write(LOG_WARNING, "tls_keys_logged",
+		    "file=\"%s\" hint=\"[tls] keylog_file: whoever has it can"
+		    " read everything; labs only\"",
+		    escape(file, sizeof(file),
+			span_of_string(settings->tls_keylog_file)));
+}
+
+struct watching {
+	struct watch *watch;
+	bool ok;
+};
+
+static void
+on_file(void *arg, const char *path)
+{
+	struct watching *w = arg;
+
+	w->ok = w->ok && watch_add(w->watch, path);
+}
+
+bool
+reload_read_trust(const struct settings *settings, struct trust **trust,
+    struct watch **watch, struct fault *why)
+{
+	struct watching w = {watch_new(), true};
+
+	*trust = NULL;
+	*watch = NULL;
+	if (w.watch != NULL)
+		trust_files(settings, on_file, &w);
+	if (w.watch == NULL || !w.ok)
+		(void)fault_set(why, R_OUT_OF_MEMORY, "no memory for TLS");
+	else
+		*trust = trust_new(settings, why);
+	if (*trust == NULL)
+		watch_free(&w.watch);
+	*watch = w.watch;
+	return *trust != NULL;
 }
 
 /* All or nothing. */
@@ -47,11 +86,10 @@ load(struct reload *r)
 	settings_unref(defaults);
 	if (r->settings == NULL || r->map == NULL)
 		return false;
-	r->trust = trust_new(r->settings, &why);
-	if (r->trust == NULL)
-		log_write(
-		    LOG_ERROR, "config_complaint", "text=\"%s\"", why.text);
-	return r->trust != NULL;
+	if (reload_read_trust(r->settings, &r->trust, &r->watch, &why))
+		return true;
+	log_write(LOG_ERROR, "config_complaint", "text=\"%s\"", why.text);
+	return false;
 }
 
 void
@@ -60,6 +98,7 @@ reload_drop(struct reload *r)
 	settings_unref(r->settings);
 	credmap_unref(r->map);
 	trust_unref(r->trust);
+	watch_free(&r->watch);
 }
 
 static void *
@@ -85,6 +124,7 @@ reload_start(struct reload *r)
 	r->settings = NULL;
 	r->map = NULL;
 	r->trust = NULL;
+	r->watch = NULL;
 	(void)pthread_attr_init(&attr);
 	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	(void)sigfillset(&all);

@@ -9,6 +9,7 @@
 #include "base/mailbox.h"
 #include "link/trust.h"
 #include "server/files.h"
+#include "server/watch.h"
 #include "settings/credmap.h"
 #include "settings/settings.h"
 
@@ -23,6 +24,7 @@ struct reload {
 	bool ok;
 	struct settings *settings;
 	struct trust *trust;
+	struct watch *watch; /* of the files that <trust> was read from */
 	struct credmap *map;
 };
 
@@ -32,7 +34,15 @@ NODISCARD bool reload_start(struct reload *r);
 /* Gives back the references of an outcome that is not used. */
 void reload_drop(struct reload *r);
 
-/* Says loudly when the cloud's identity is not verified. */
-void reload_warn_unverified(const struct settings *settings);
+/*
+ * Reads a trust, and watches its files from before that on. False, with both
+ * NULL: <why> says what is wrong.
+ */
+NODISCARD bool reload_read_trust(const struct settings *settings,
+    struct trust **trust, struct watch **watch, struct fault *why);
+
+/* Says loudly when others may listen: the cloud's identity is not verified, or
+   the keys of connections are written down. */
+void reload_warn_insecure(const struct settings *settings);
 
 #endif

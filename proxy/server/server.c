@@ -1,14 +1,17 @@
 #include "server/server.h"
 
 #include "base/clock.h"
+#include "base/escape.h"
 #include "base/log.h"
 #include "base/mailbox.h"
+#include "link/dial_rate.h"
 #include "link/resolver.h"
 #include "link/trust.h"
 #include "server/door.h"
 #include "server/home.h"
 #include "server/machine.h"
 #include "server/reload.h"
+#include "server/watch.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -31,11 +34,13 @@ struct server {
 	struct settings *at_start; /* what cannot change is as it was then */
 	struct credmap *map;
 	struct trust *trust;
+	struct watch *watch; /* of the files that <trust> was read from */
 	struct event_base *base;
 	struct mailbox *mailbox;
 	struct event mail;
 	struct event on_term, on_int, on_hup;
 	struct event drain_deadline;
+	struct event look; /* at what is watched */
 	struct resolver *resolver;
 	struct door *door;
 	struct home *homes[HOMES_MAX];
@@ -43,6 +48,7 @@ struct server {
 	unsigned home_count;
 	unsigned homes_drained;
 	struct crowd *crowd;
+	struct dial_rate dial_rate;
 	struct reload reload;
 	bool reloading;
 	bool reload_again; /* asked for while one was under way */
@@ -106,6 +112,23 @@ kept_share(const struct settings *settings, unsigned workers)
 	return (size_t)(share > least ? share : least);
 }
 
+static struct timeval
+timeval_of(uint64_t ms)
+{
+	return (struct timeval){.tv_sec = (time_t)(ms / 1000),
+	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+}
+
+static void
+look_later(struct server *s)
+{
+	struct timeval tv = timeval_of(s->settings->reload_interval_ms);
+
+	(void)event_del(&s->look);
+	if (s->settings->reload_interval_ms > 0)
+		(void)evtimer_add(&s->look, &tv);
+}
+
 static void
 tell_fixed(void *arg, const char *section, const char *key)
 {
@@ -119,8 +142,9 @@ adopt(struct server *s, struct reload *r)
 {
 	settings_fixed_changes(s->at_start, r->settings, tell_fixed, NULL);
 	log_set_level(r->settings->log_level);
-	reload_warn_unverified(r->settings);
-	resolver_reload(s->resolver, r->settings->resolve_timeout_ms);
+	reload_warn_insecure(r->settings);
+	resolver_reload(s->resolver, r->settings);
+	dial_rate_set(&s->dial_rate, r->settings->dial_per_second);
 	door_reload(s->door, r->settings, r->map);
 	for (unsigned i = 0; i < s->home_count; i++)
 		if (!home_reload(s->homes[i], r->settings, r->trust, r->map,
@@ -131,9 +155,12 @@ adopt(struct server *s, struct reload *r)
 	settings_unref(s->settings);
 	credmap_unref(s->map);
 	trust_unref(s->trust);
+	watch_free(&s->watch);
 	s->settings = r->settings;
 	s->map = r->map;
 	s->trust = r->trust;
+	s->watch = r->watch;
+	look_later(s);
 	log_write(LOG_NOTICE, "reloaded", "devices=%zu", credmap_count(s->map));
 }
 
@@ -189,6 +216,23 @@ begin_reload(struct server *s)
 }
 
 static void
+on_look(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *s = arg;
+	const char *path = watch_look(s->watch);
+	char text[1024];
+
+	(void)fd;
+	(void)what;
+	if (path != NULL) {
+		log_write(LOG_NOTICE, "file_changed", "file=\"%s\"",
+		    escape(text, sizeof(text), span_of_string(path)));
+		begin_reload(s);
+	}
+	look_later(s);
+}
+
+static void
 on_hangup(evutil_socket_t signal, short what, void *arg)
 {
 	(void)signal;
@@ -231,10 +275,7 @@ static void
 on_terminate(evutil_socket_t signal, short what, void *arg)
 {
 	struct server *s = arg;
-	struct timeval tv = {
-	    .tv_sec = (time_t)(s->settings->drain_timeout_ms / 1000),
-	    .tv_usec =
-		(suseconds_t)(s->settings->drain_timeout_ms % 1000 * 1000)};
+	struct timeval tv = timeval_of(s->settings->drain_timeout_ms);
 
 	(void)what;
 	if (s->draining) {
@@ -272,7 +313,9 @@ start_loop(struct server *s, struct fault *why)
 	(void)evsignal_assign(&s->on_int, s->base, SIGINT, on_terminate, s);
 	(void)evsignal_assign(&s->on_hup, s->base, SIGHUP, on_hangup, s);
 	(void)evtimer_assign(&s->drain_deadline, s->base, on_drain_deadline, s);
-	s->resolver = resolver_new(s->base, s->settings->resolve_timeout_ms);
+	(void)evtimer_assign(&s->look, s->base, on_look, s);
+	s->resolver = resolver_new(s->base, s->settings, NULL);
+	dial_rate_set(&s->dial_rate, s->settings->dial_per_second);
 	if (s->resolver != NULL && event_add(&s->mail, NULL) == 0 &&
 	    event_add(&s->on_term, NULL) == 0 &&
 	    event_add(&s->on_int, NULL) == 0 &&
@@ -292,6 +335,7 @@ start_homes(struct server *s, struct fault *why)
 	    .settings = s->settings,
 	    .trust = s->trust,
 	    .crowd = s->crowd,
+	    .dial_rate = &s->dial_rate,
 	    .door = s->mailbox,
 	    .resolver_open = open_lookup,
 	};
@@ -327,6 +371,19 @@ start_door(struct server *s, struct fault *why)
 }
 
 static void
+warn_of_clock(void)
+{
+	int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
+	char now[CLOCK_TEXT_MAX], release[CLOCK_TEXT_MAX];
+
+	if (now_s < RELEASE_EPOCH_S)
+		log_write(LOG_WARNING, "clock_wrong",
+		    "clock=%s released=%s hint=\"%s\"", clock_text(now, now_s),
+		    clock_text(release, RELEASE_EPOCH_S),
+		    reason_hint(R_CLOCK_WRONG));
+}
+
+static void
 tell_ready(const struct server *s, unsigned descriptors)
 {
 	uint64_t wanted =
@@ -340,7 +397,8 @@ tell_ready(const struct server *s, unsigned descriptors)
 		    " devices\"",
 		    descriptors, (unsigned long long)wanted,
 		    reason_hint(R_NO_DESCRIPTORS));
-	reload_warn_unverified(s->settings);
+	reload_warn_insecure(s->settings);
+	warn_of_clock();
 	door_address(s->door, address, &port);
 	log_write(LOG_NOTICE, "ready",
 	    "address=%s port=%u devices=%zu workers=%u version=%s"
@@ -376,6 +434,7 @@ clean_up(struct server *s)
 		(void)event_del(&s->on_int);
 		(void)event_del(&s->on_hup);
 		(void)event_del(&s->drain_deadline);
+		(void)event_del(&s->look);
 	}
 	for (unsigned i = 0; i < s->home_count; i++)
 		home_free(&s->homes[i]);
@@ -384,6 +443,7 @@ clean_up(struct server *s)
 	if (s->base != NULL)
 		event_base_free(s->base);
 	trust_unref(s->trust);
+	watch_free(&s->watch);
 	credmap_unref(s->map);
 	settings_unref(s->settings);
 	settings_unref(s->at_start);
@@ -411,10 +471,10 @@ server_run(const struct server_files *files, struct settings *settings,
 	s->settings = settings;
 	s->at_start = settings_ref(settings);
 	s->map = map;
-	s->trust = trust_new(settings, why);
-	ok = s->trust != NULL && start_loop(s, why) && start_homes(s, why) &&
-	     start_door(s, why);
+	ok = reload_read_trust(settings, &s->trust, &s->watch, why) &&
+	     start_loop(s, why) && start_homes(s, why) && start_door(s, why);
 	if (ok) {
+		look_later(s);
 		if (!log_start())
 			log_write(LOG_WARNING, "log_unbuffered", "reason=%s",
 			    reason_word(R_OUT_OF_MEMORY));
