@@ -27,15 +27,42 @@ show_match(const char *key, const char *value)
 }
 
 static void
-show_device(const struct credential *c)
+show_place(
+    const struct credential *c, enum transport transport, const char *before)
 {
-	const char *scheme = c->transport == TRANSPORT_WSS ? "wss" : "ws";
 	bool is_ipv6 = strchr(c->host, ':') != NULL;
 
-	(void)printf("device %s: %s/%s at %s://%s%s%s:%u%s, %s, answers to",
-	    c->label, c->product_key, c->device_name, scheme,
-	    is_ipv6 ? "[" : "", c->host, is_ipv6 ? "]" : "", (unsigned)c->port,
-	    c->path, aliyun_sign_method_word(c->sign_method));
+	(void)printf("%s%s://%s%s%s:%u%s", before, transport_word(transport),
+	    is_ipv6 ? "[" : "", c->host, is_ipv6 ? "]" : "",
+	    (unsigned)credential_port(c, transport),
+	    transport_has_websocket(transport) ? c->path : "");
+}
+
+/* It may be the environment's, so it stands in no file. */
+static void
+show_egress(const struct settings *s, const struct credential *c)
+{
+	bool tls = transport_has_tls((enum transport)c->transports.order[0]);
+	const struct egress *egress = egress_for(s, tls, c->host);
+	char text[EGRESS_TEXT_MAX];
+
+	if (egress != NULL)
+		(void)printf(" by egress proxy %s", egress_show(egress, text));
+}
+
+static void
+show_device(const struct settings *s, const struct credential *c)
+{
+	(void)printf(
+	    "device %s: %s/%s at ", c->label, c->product_key, c->device_name);
+	for (unsigned i = 0; i < c->transports.count; i++)
+		show_place(c, (enum transport)c->transports.order[i],
+		    i > 0 ? ", else " : "");
+	if (c->server_name != c->host)
+		(void)printf(" as %s", c->server_name);
+	show_egress(s, c);
+	(void)printf(
+	    ", %s, answers to", aliyun_sign_method_word(c->sign_method));
 	show_match("client_id", c->match_client_id);
 	show_match("username", c->match_username);
 	show_match("address", c->match_address);
@@ -62,7 +89,7 @@ check(const struct cli_options *o)
 	trust_unref(trust);
 	settings_show(settings, show_setting, NULL);
 	for (size_t i = 0; i < credmap_count(map); i++)
-		show_device(credmap_at(map, i));
+		show_device(settings, credmap_at(map, i));
 	credmap_unref(map);
 	settings_unref(settings);
 	return CLI_OK;

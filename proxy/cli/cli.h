@@ -12,6 +12,7 @@
 #include <getopt.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define CLI_PROGRAM "mqtt-wss-proxy"
 #define CLI_SETTINGS_FILE "/etc/mqtt-wss-proxy/proxy.ini"
@@ -30,15 +31,17 @@ struct cli_options {
 	const char *settings;  /* NULL: built-in defaults */
 	const char *devices;   /* never NULL */
 	const char *timestamp; /* NULL unless given */
+	uint8_t level;         /* of MQTT: 4 unless given */
 	const char *operand;   /* NULL unless the command takes one */
 	char beside[PATH_MAX]; /* devices.ini in the folder of <settings> */
 };
 
-/* A subcommand. It takes exactly one operand, or none. */
+/* A subcommand. It takes one operand, or none. */
 struct cli_command {
 	const char *name;
 	const char *summary; /* one line, for the list of commands */
 	const char *operand; /* how the help calls it, or NULL */
+	bool operand_is_optional;
 	const struct option *options;
 	const char *help; /* what stands below the usage line */
 	enum cli_exit (*run)(const struct cli_options *o);
@@ -47,6 +50,7 @@ struct cli_command {
 extern const struct cli_command cli_run;
 extern const struct cli_command cli_check;
 extern const struct cli_command cli_sign;
+extern const struct cli_command cli_doctor;
 
 /* Rows every command's option table begins with. */
 /* clang-format off */

@@ -15,18 +15,31 @@ tell(void *arg, bool is_error, const char *path, int line, const char *text)
 		(void)fprintf(stderr, "%s: %s: %s\n", path, kind, text);
 }
 
+/* For what has been told already. */
+static void
+do_not_tell(
+    void *arg, bool is_error, const char *path, int line, const char *text)
+{
+	(void)arg;
+	(void)is_error;
+	(void)path;
+	(void)line;
+	(void)text;
+}
+
 bool
 cli_load(const struct cli_options *o, struct settings **settings,
     struct credmap **map)
 {
 	struct complaints to = {.tell = tell};
+	struct complaints again = {.tell = do_not_tell};
 	struct settings *defaults;
 
 	*map = NULL;
 	*settings = settings_load(o->settings, &to);
 	/* the map is read even so: all that is wrong is told at once */
 	defaults = *settings != NULL ? settings_ref(*settings)
-				     : settings_load(NULL, &to);
+				     : settings_load(NULL, &again);
 	if (defaults != NULL)
 		*map = credmap_load(o->devices, defaults, &to);
 	settings_unref(defaults);

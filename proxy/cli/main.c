@@ -10,6 +10,7 @@ static const struct cli_command *const commands[] = {
     &cli_run,
     &cli_check,
     &cli_sign,
+    &cli_doctor,
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -50,7 +51,8 @@ print_help(void)
 		   "'" CLI_PROGRAM " COMMAND --help' tells more about one.\n"
 		   "\n"
 		   "Exit codes: 0 done; 1 could not do it; 2 wrong usage; "
-		   "3 a file was refused.");
+		   "3 a file was refused; doctor\n"
+		   "has more, see its help.");
 }
 
 static enum cli_exit

@@ -8,9 +8,14 @@
 void
 cli_help(const struct cli_command *command)
 {
-	(void)printf("Usage: " CLI_PROGRAM " %s [options]%s%s\n\n%s",
-	    command->name, command->operand != NULL ? " " : "",
-	    command->operand != NULL ? command->operand : "", command->help);
+	const char *operand = command->operand != NULL ? command->operand : "";
+
+	(void)printf("Usage: " CLI_PROGRAM " %s [options]%s%s%s\n\n%s",
+	    command->name,
+	    command->operand_is_optional ? " ["
+	    : command->operand != NULL   ? " "
+					 : "",
+	    operand, command->operand_is_optional ? "]" : "", command->help);
 }
 
 /* devices.ini in the folder of <settings>. False when that path is too long. */
@@ -33,13 +38,13 @@ take_operands(
 {
 	int wanted = command->operand != NULL ? 1 : 0;
 
-	if (n < wanted)
+	if (n < wanted && !command->operand_is_optional)
 		return cli_misused(command, "%s: %s is missing", command->name,
 		    command->operand);
 	if (n > wanted)
 		return cli_misused(command, "%s: unexpected argument '%s'",
 		    command->name, given[wanted]);
-	*out = wanted == 1 ? given[0] : NULL;
+	*out = n == 1 ? given[0] : NULL;
 	return CLI_OK;
 }
 
@@ -74,7 +79,7 @@ cli_options_read(const struct cli_command *command, int argc, char **argv,
 	static char program[] = CLI_PROGRAM;
 	int option;
 
-	*out = (struct cli_options){0};
+	*out = (struct cli_options){.level = 4};
 	*code = CLI_OK;
 	argv[0] = program; /* what getopt_long() begins its messages with */
 	while ((option = getopt_long(
@@ -88,6 +93,16 @@ cli_options_read(const struct cli_command *command, int argc, char **argv,
 			break;
 		case 't':
 			out->timestamp = optarg;
+			break;
+		case 'l':
+			if (strlen(optarg) != 1 || optarg[0] < '3' ||
+			    optarg[0] > '5') {
+				*code = cli_misused(command,
+				    "%s: --level '%s' is none of 3, 4 and 5",
+				    command->name, optarg);
+				return false;
+			}
+			out->level = (uint8_t)(optarg[0] - '0');
 			break;
 		case 'h':
 			cli_help(command);

@@ -39,7 +39,8 @@ print_login(
 		cli_tell("%s sets its timestamp itself: --timestamp is not "
 			 "used",
 		    c->label);
-	ok = credential_sign(c, now_ms, &login);
+	ok = credential_sign(
+	    c, (enum transport)c->transports.order[0], now_ms, &login);
 	if (ok)
 		(void)printf("client_id=%s\nusername=%s\npassword=%s\n",
 		    login.client_id, login.username, login.password);
