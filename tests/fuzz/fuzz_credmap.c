@@ -29,7 +29,7 @@ check_entry(const struct credmap *map, const struct credential *c)
 	MUST(c->port > 0 && c->path[0] == '/');
 	MUST(c->device_secret.n > 0);
 	MUST(c->has_password == (c->password.n > 0));
-	MUST(credential_sign(c, UINT64_MAX, &login));
+	MUST(credential_sign(c, TRANSPORT_WSS, UINT64_MAX, &login));
 	aliyun_login_wipe(&login);
 }
 

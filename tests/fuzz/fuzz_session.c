@@ -60,7 +60,7 @@ enum act {
 enum { MAP_SAME, MAP_CHANGED, MAP_REMOVED, MAP_COUNT };
 
 /* without a time, a login is the same whenever it is signed */
-#define PLACE "host = cloud.test\ntransport = ws\ntimestamp = none\n"
+#define PLACE "host = cloud.test\ntransports = ws\ntimestamp = none\n"
 
 static const char *const map_files[MAP_COUNT] = {
     "[device:pump]\nproduct_key = a1\ndevice_name = pump\n"
@@ -265,6 +265,8 @@ turn(void)
 
 	side_push(&play.device);
 	side_push(&play.cloud);
+	for (int i = 0; i < TIMERS_FIRED_MAX && stage_fire_due(); i++)
+		continue;
 	loop->stop = false;
 	loop_again(loop, &house.halt);
 	loop_run(loop);
@@ -659,7 +661,7 @@ judge(void)
 	side_read(&play.device, SIZE_MAX);
 	side_read(&play.cloud, SIZE_MAX);
 	judge_device(buffer_span(&play.device.in), play.level);
-	MUST(credential_sign(entry, 0, &due));
+	MUST(credential_sign(entry, TRANSPORT_WS, 0, &due));
 	judge_cloud(buffer_span(&play.cloud.in), play.level, &due);
 	aliyun_login_wipe(&due);
 }
@@ -679,6 +681,8 @@ clear(void)
 	judge();
 	lingering_free(&house.env.device.lingering);
 	holdoffs_free(&house.env.link.holdoffs);
+	habits_free(&house.env.link.habits);
+	egress_memory_free(&house.env.link.egress_memory);
 	stage_close(&play.device.fd);
 	stage_close(&play.cloud.fd);
 	stage_close(&stage.cloud);
@@ -719,6 +723,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	house.env.link.loop->kept_max =
 	    (flags & TIGHT_MEMORY) != 0 ? KEPT_TIGHT_BYTES : KEPT_MAX_BYTES;
 	house.env.link.holdoffs = holdoffs_new();
+	house.env.link.habits = habits_new();
+	house.env.link.egress_memory = egress_memory_new();
 	house.env.device.lingering =
 	    lingering_new(house.env.link.loop->base, house.crowd);
 	MUST(house.env.link.holdoffs != NULL &&

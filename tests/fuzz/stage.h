@@ -18,6 +18,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,7 +29,7 @@ enum {
 };
 
 /* How an attempt to connect goes. */
-enum attempt {
+enum connecting {
 	ATTEMPT_AT_ONCE,
 	ATTEMPT_LATER,
 	ATTEMPT_REFUSED,
@@ -45,10 +46,10 @@ static struct {
 	} timers[STAGE_TIMERS];
 	unsigned timer_count;
 	bool small; /* connections have small buffers */
-	enum attempt attempts[2];
+	enum connecting attempts[2];
 	unsigned attempted;
-	bool hangs; /* the newest connection is not there yet */
-	int cloud;  /* the far end of the newest connection; -1: none */
+	fd_set hung; /* connections that will never be there */
+	int cloud;   /* the far end of the newest connection; -1: none */
 } stage;
 
 /* ---- time ---- */
@@ -125,6 +126,13 @@ stage_pass_time(uint64_t end_ms)
 	return true;
 }
 
+/* Fires a timer that is due now, if there is one. */
+static inline bool
+stage_fire_due(void)
+{
+	return stage_pass_time(stage.now_ms);
+}
+
 /* ---- sockets ---- */
 
 int __wrap_socket(int domain, int type, int protocol);
@@ -151,7 +159,7 @@ stage_close(int *fd)
 	*fd = -1;
 }
 
-static inline enum attempt
+static inline enum connecting
 stage_attempt(void)
 {
 	return stage.attempts[stage.attempted % 2];
@@ -179,13 +187,16 @@ __wrap_socket(int domain, int type, int protocol)
 int
 __wrap_connect(int fd, const struct sockaddr *to, socklen_t n)
 {
-	enum attempt how = stage_attempt();
+	enum connecting how = stage_attempt();
 
-	(void)fd;
 	(void)to;
 	(void)n;
+	MUST(fd < FD_SETSIZE);
 	stage.attempted++;
-	stage.hangs = how == ATTEMPT_HANGS;
+	if (how == ATTEMPT_HANGS)
+		FD_SET(fd, &stage.hung);
+	else
+		FD_CLR(fd, &stage.hung);
 	if (how == ATTEMPT_AT_ONCE)
 		return 0;
 	errno = how == ATTEMPT_REFUSED ? ECONNREFUSED : EINPROGRESS;
@@ -196,11 +207,10 @@ __wrap_connect(int fd, const struct sockaddr *to, socklen_t n)
 int
 __wrap_getpeername(int fd, struct sockaddr *peer, socklen_t *n)
 {
-	(void)fd;
 	(void)peer;
 	(void)n;
 	errno = ENOTCONN;
-	return stage.hangs ? -1 : 0;
+	return FD_ISSET(fd, &stage.hung) ? -1 : 0;
 }
 
 /* ---- random numbers, log ---- */

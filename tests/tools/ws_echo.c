@@ -283,6 +283,8 @@ furnish(struct echo *e, struct settings *settings)
 	env->mailbox = mailbox_new();
 	env->tickets = tickets_new();
 	env->holdoffs = holdoffs_new();
+	env->habits = habits_new();
+	env->egress_memory = egress_memory_new();
 	if (env->loop == NULL || env->mailbox == NULL || env->tickets == NULL ||
 	    env->holdoffs == NULL)
 		err(FAILED, NULL);
@@ -291,8 +293,7 @@ furnish(struct echo *e, struct settings *settings)
 		errx(FAILED, "%s", why.text);
 	env->resolver_mailbox = env->mailbox;
 	env->resolver_open = open_lookup;
-	e->resolver =
-	    resolver_new(env->loop->base, settings->resolve_timeout_ms);
+	e->resolver = resolver_new(env->loop->base, settings, NULL);
 	(void)event_assign(&e->mail, env->loop->base, mailbox_fd(env->mailbox),
 	    EV_READ | EV_PERSIST, on_mail, e);
 	if (e->resolver == NULL || event_add(&e->mail, NULL) != 0)
@@ -310,6 +311,8 @@ unfurnish(struct echo *e)
 	(void)event_del(&e->mail);
 	tickets_free(&e->env.tickets);
 	holdoffs_free(&e->env.holdoffs);
+	habits_free(&e->env.habits);
+	egress_memory_free(&e->env.egress_memory);
 	trust_unref(e->env.trust);
 	mailbox_free(&e->env.mailbox);
 	loop_free(&e->env.loop);
@@ -424,7 +427,8 @@ main(int argc, char **argv)
 	e.target = (struct credential){.host = url.host,
 	    .port = url.port,
 	    .path = url.path,
-	    .transport = url.transport};
+	    .server_name = url.host,
+	    .transports = {1, {(uint8_t)url.transport}}};
 	link_init(&e.link, &e.env, &owner, &e);
 	link_dial(&e.link, &e.target, 0);
 	loop_run(e.env.loop);

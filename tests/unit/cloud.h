@@ -315,12 +315,24 @@ cloud_say(struct cloud *c, struct span payload)
 	cloud_send(c, WS_BINARY, true, payload);
 }
 
+/* Nothing comes from the cloud any more; it can still read. */
+static inline void
+cloud_finish(struct cloud *c)
+{
+	if (c->ssl != NULL)
+		(void)SSL_shutdown(c->ssl);
+	(void)shutdown(c->fd, SHUT_WR);
+}
+
+/* As the server's part of the handshake, which ends the TCP connection too (RFC
+   6455 7.1.1). */
 static inline void
 cloud_send_close(struct cloud *c, uint16_t code)
 {
 	uint8_t payload[2] = {(uint8_t)(code >> 8), (uint8_t)code};
 
 	cloud_send(c, WS_CLOSE, true, (struct span){payload, 2});
+	cloud_finish(c);
 }
 
 /* A frame as it came from the link. Free with frame_free(). */

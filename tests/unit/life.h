@@ -21,6 +21,7 @@ struct life {
 	struct rig rig;
 	struct pki pki;
 	struct cloud cloud;
+	enum transport transport;
 	struct lan lan;
 	struct credmap *map;
 	const struct credential *entry;
@@ -56,8 +57,8 @@ life_map(struct life *l, const char *more)
 	    "product_key = a1B2c3D4e5F\ndevice_name = pump_7\n"
 	    "device_secret = 0123456789abcdef0123456789abcdef\n"
 	    "timestamp = 789\nhost = 127.0.0.1\nport = %u\n"
-	    "transport = %s\n%s",
-	    l->cloud.port, l->cloud.tls != NULL ? "wss" : "ws", more);
+	    "mqtts_port = %u\ntransports = %s\n%s",
+	    l->cloud.port, l->cloud.port, transport_word(l->transport), more);
 	path = scratch_write(l->rig.scratch, "devices.ini",
 	    (struct span){(const uint8_t *)text, strlen(text)});
 	map = credmap_load(path, l->rig.settings, &l->rig.scratch->complaints);
@@ -67,9 +68,11 @@ life_map(struct life *l, const char *more)
 }
 
 static inline void
-life_open(struct life *l, bool tls)
+life_open_over(struct life *l, enum transport transport)
 {
-	*l = (struct life){0};
+	bool tls = transport_has_tls(transport);
+
+	*l = (struct life){.transport = transport};
 	rig_open(&l->rig);
 	pki_open(&l->pki, "Throw-away root");
 	pki_trust(&l->pki, l->rig.scratch, l->rig.settings);
@@ -84,6 +87,8 @@ life_open(struct life *l, bool tls)
 	l->rig.env.trust = trust_new(l->rig.settings, NULL);
 	l->rig.env.tickets = tickets_new();
 	l->rig.env.holdoffs = holdoffs_new();
+	l->rig.env.habits = habits_new();
+	l->rig.env.egress_memory = egress_memory_new();
 	assert_non_null(l->rig.env.trust);
 	l->env = (struct session_env){.link = l->rig.env,
 	    .device = l->lan.env,
@@ -94,6 +99,12 @@ life_open(struct life *l, bool tls)
 	l->stderr_kept = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	(void)dup2(l->log, STDERR_FILENO);
 	log_set_level(LOG_INFO);
+}
+
+static inline void
+life_open(struct life *l, bool tls)
+{
+	life_open_over(l, tls ? TRANSPORT_WSS : TRANSPORT_WS);
 }
 
 static inline void
@@ -111,6 +122,8 @@ life_close(struct life *l)
 	trust_unref(l->rig.env.trust);
 	tickets_free(&l->rig.env.tickets);
 	holdoffs_free(&l->rig.env.holdoffs);
+	habits_free(&l->rig.env.habits);
+	egress_memory_free(&l->rig.env.egress_memory);
 	pki_close(&l->pki);
 }
 

@@ -15,11 +15,11 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-enum { PKI_DAY_S = 24 * 60 * 60 };
+enum { PKI_DAY_S = 24 * 60 * 60, PKI_ROOT_DAYS = 1000 };
 
 struct pki {
-	EVP_PKEY *key; /* of the root and of all its leaves */
-	X509 *root;
+	EVP_PKEY *key; /* of the root and of the leaves of pki_server() */
+	X509 *root;    /* or what stands between one and the leaves */
 };
 
 static inline void
@@ -52,17 +52,29 @@ pki_certificate(const struct pki *p, const char *name, long from_s, long to_s)
 	return cert;
 }
 
+/* An authority under <above>; NULL: a root. */
+static inline void
+pki_open_under(struct pki *p, const struct pki *above, const char *name,
+    long from_s, long to_s)
+{
+	if (above == NULL)
+		above = p;
+	p->key = EVP_EC_gen("P-256");
+	assert_non_null(p->key);
+	p->root = pki_certificate(p, name, from_s, to_s);
+	assert_int_equal(
+	    X509_set_issuer_name(p->root, X509_get_subject_name(above->root)),
+	    1);
+	pki_extend(p->root, NID_basic_constraints, "critical,CA:TRUE");
+	pki_extend(p->root, NID_key_usage, "critical,keyCertSign");
+	assert_true(X509_sign(p->root, above->key, EVP_sha256()) > 0);
+}
+
 static inline void
 pki_open(struct pki *p, const char *name)
 {
-	p->key = EVP_EC_gen("P-256");
-	assert_non_null(p->key);
-	p->root = pki_certificate(p, name, -PKI_DAY_S, PKI_DAY_S);
-	assert_int_equal(
-	    X509_set_issuer_name(p->root, X509_get_subject_name(p->root)), 1);
-	pki_extend(p->root, NID_basic_constraints, "critical,CA:TRUE");
-	pki_extend(p->root, NID_key_usage, "critical,keyCertSign");
-	assert_true(X509_sign(p->root, p->key, EVP_sha256()) > 0);
+	pki_open_under(
+	    p, NULL, name, -PKI_DAY_S, (long)PKI_ROOT_DAYS * PKI_DAY_S);
 }
 
 static inline void
@@ -72,35 +84,76 @@ pki_close(struct pki *p)
 	EVP_PKEY_free(p->key);
 }
 
+/* Writes what <out> has got into the folder, and frees it. Returns the path. */
+static inline const char *
+pki_save(struct scratch *s, const char *name, BIO *out)
+{
+	char *bytes;
+	long n = BIO_get_mem_data(out, &bytes);
+
+	(void)scratch_write(
+	    s, name, (struct span){(const uint8_t *)bytes, (size_t)n});
+	BIO_free(out);
+	return s->path;
+}
+
+/* A PEM file of one certificate. */
+static inline const char *
+pki_write(struct scratch *s, const char *name, const X509 *cert)
+{
+	BIO *out = BIO_new(BIO_s_mem());
+
+	assert_int_equal(PEM_write_bio_X509(out, cert), 1);
+	return pki_save(s, name, out);
+}
+
+/* A PEM file of a key; <password> NULL: in the clear. */
+static inline const char *
+pki_write_key(struct scratch *s, const char *name, const EVP_PKEY *key,
+    const char *password)
+{
+	BIO *out = BIO_new(BIO_s_mem());
+
+	assert_int_equal(
+	    PEM_write_bio_PKCS8PrivateKey(out, key,
+		password != NULL ? EVP_aes_128_cbc() : NULL, password,
+		password != NULL ? (int)strlen(password) : 0, NULL, NULL),
+	    1);
+	return pki_save(s, name, out);
+}
+
 /* Has <settings> trust this root and no other. */
 static inline void
 pki_trust(const struct pki *p, struct scratch *s, struct settings *settings)
 {
-	BIO *out = BIO_new(BIO_s_mem());
-	char *bytes;
-	long n;
-
-	assert_int_equal(PEM_write_bio_X509(out, p->root), 1);
-	n = BIO_get_mem_data(out, &bytes);
-	(void)scratch_write(
-	    s, "root.pem", (struct span){(const uint8_t *)bytes, (size_t)n});
-	BIO_free(out);
+	(void)pki_write(s, "root.pem", p->root);
 	assert_true(strlen(s->path) < sizeof(settings->tls_ca_file));
 	(void)strcpy(settings->tls_ca_file, s->path);
 	settings->tls_system_roots = false;
 }
 
-/* A server that shows a certificate for <names> ("DNS:a,IP:::1"). */
-static inline SSL_CTX *
-pki_server(const struct pki *p, const char *names, long from_s, long to_s)
+/* A certificate of <p> for <key> and <names> ("DNS:a,IP:::1"). */
+static inline X509 *
+pki_issue(const struct pki *p, EVP_PKEY *key, const char *names, long from_s,
+    long to_s)
 {
 	X509 *leaf = pki_certificate(p, "cloud", from_s, to_s);
-	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 
+	assert_int_equal(X509_set_pubkey(leaf, key), 1);
 	assert_int_equal(
 	    X509_set_issuer_name(leaf, X509_get_subject_name(p->root)), 1);
 	pki_extend(leaf, NID_subject_alt_name, names);
 	assert_true(X509_sign(leaf, p->key, EVP_sha256()) > 0);
+	return leaf;
+}
+
+/* A server that shows a certificate for <names>. */
+static inline SSL_CTX *
+pki_server(const struct pki *p, const char *names, long from_s, long to_s)
+{
+	X509 *leaf = pki_issue(p, p->key, names, from_s, to_s);
+	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+
 	assert_int_equal(SSL_CTX_use_certificate(ctx, leaf), 1);
 	assert_int_equal(SSL_CTX_use_PrivateKey(ctx, p->key), 1);
 	(void)SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |

@@ -225,6 +225,39 @@ test_secret_is_in_no_field_and_login_can_be_wiped(void **state)
 	assert_true(is_zero(&login, sizeof(login)));
 }
 
+/* What of a text would tell somebody how the cloud knows the device. */
+static void
+test_a_text_that_tells_a_login(void **state)
+{
+	static const struct {
+		struct span text;
+		bool tells;
+	} rows[] = {
+	    {SPAN_OF("pump_7&a1B2"), true},
+	    {SPAN_OF("no user pump_7&a1B2 here"), true},
+	    {SPAN_OF("xpump_7&a1B2x"), true},
+	    {SPAN_OF("gw|securemode=2,signmethod=hmacsha256|"), true},
+	    {SPAN_OF("\0\xff|securemode="), true},
+	    {SPAN_OF(""), false},
+	    {SPAN_OF("pump_7&a1B"), false},
+	    {SPAN_OF("pump_8&a1B2"), false},
+	    {SPAN_OF("pump_7\0&a1B2"), false},
+	    {SPAN_OF("/a1B2/pump_7/user/get"), false},
+	    {SPAN_OF("|securemode"), false},
+	    {SPAN_OF("securemode=2"), false},
+	};
+	struct guard g = {0};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LENGTH(rows); i++)
+		if (aliyun_tells_login(guard_copy(&g, rows[i].text), "a1B2",
+			"pump_7") != rows[i].tells)
+			fail_msg("row %zu", i);
+	assert_false(
+	    aliyun_tells_login((struct span){NULL, 0}, "a1B2", "pump_7"));
+	guard_free(&g);
+}
+
 static void
 test_sign_method_words(void **state)
 {
@@ -244,6 +277,7 @@ main(void)
 	    cmocka_unit_test(test_securemode_and_extra_are_sent_but_not_signed),
 	    cmocka_unit_test(test_bounds),
 	    cmocka_unit_test(test_secret_is_in_no_field_and_login_can_be_wiped),
+	    cmocka_unit_test(test_a_text_that_tells_a_login),
 	    cmocka_unit_test(test_sign_method_words),
 	};
 

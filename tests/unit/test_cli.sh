@@ -57,7 +57,7 @@ device_secret = not-for-your-eyes
 host = ::1
 port = 9001
 path = /lab
-transport = ws
+transports = ws
 timestamp = none
 client_id = 12345
 sign_method = hmacsha1
@@ -115,7 +115,7 @@ done
 
 # check: good files; devices.ini is looked for beside the other
 expect 0 check --config "$dir/proxy.ini"
-says err "$dir/devices.ini:16: warning: transport = ws"
+says err "$dir/devices.ini:16: warning: transports has ws"
 says out 'cloud.port = 8443'
 says out 'listen.port = 1883 (default)'
 grep -qx 'cloud.port = 8443' out || failed 'a default is marked wrongly'

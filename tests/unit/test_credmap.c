@@ -81,7 +81,7 @@ test_reads_a_device(void **state)
 	    c->host, "a1B2c3D4e5F.iot-as-mqtt.cn-shanghai.aliyuncs.com");
 	assert_string_equal(c->path, "/mqtt");
 	assert_int_equal(c->port, 443);
-	assert_int_equal(c->transport, TRANSPORT_WSS);
+	assert_int_equal(c->transports.order[0], TRANSPORT_WSS);
 	assert_int_equal(c->sign_method, ALIYUN_HMACSHA256);
 	assert_int_equal(c->timestamp_mode, TIMESTAMP_NOW);
 	assert_int_equal(c->match, MATCH_CLIENT_ID);
@@ -114,7 +114,7 @@ test_every_key_counts(void **state)
 	    "client_id = 12345\nmatch_client_id = C 1\nmatch_username = U\n"
 	    "match_address = ::ffff:10.0.0.9\npassword = p w\n"
 	    "instance = iot-060a0bgd\nport = 8443\npath = /x\n"
-	    "transport = wss\nsign_method = hmacmd5\ntimestamp = 789\n"
+	    "transports = wss\nsign_method = hmacmd5\ntimestamp = 789\n"
 	    "extra = lan=C,ext=1\n"
 	    "[device:b]\n"
 	    "product_key = pk\ndevice_name = devj\ndevice_secret = x\n"
@@ -195,7 +195,8 @@ test_settings_give_the_last_defaults(void **state)
 	struct scratch *s = *state;
 	struct settings *settings = settings_load(
 	    scratch_write(s, "proxy.ini",
-		SPAN_OF("[cloud]\nport = 8080\npath = /lab\ntransport = ws\n")),
+		SPAN_OF(
+		    "[cloud]\nport = 8080\npath = /lab\ntransports = ws\n")),
 	    &s->complaints);
 	struct credmap *map;
 	const struct credential *c;
@@ -210,7 +211,7 @@ test_settings_give_the_last_defaults(void **state)
 	c = credmap_at(map, 0);
 	assert_int_equal(c->port, 8080);
 	assert_string_equal(c->path, "/lab");
-	assert_int_equal(c->transport, TRANSPORT_WS);
+	assert_int_equal(c->transports.order[0], TRANSPORT_WS);
 	credmap_unref(map);
 }
 
@@ -274,7 +275,7 @@ test_refuses_values(void **state)
 	    {"port = 0", "port = 0: 1 to 65535 is allowed"},
 	    {"port = 65536", "1 to 65535"},
 	    {"path = mqtt", "it starts with /"},
-	    {"transport = tcp", "allowed is wss or ws"},
+	    {"transports = tcp", "allowed is wss, mqtts or ws"},
 	    {"sign_method = sha256", "hmacmd5, hmacsha1 or hmacsha256"},
 	    {"timestamp = 1s", "now, none or a number"},
 	    {"timestamp = 12345678901234", "at most 13 digits"},
@@ -461,9 +462,9 @@ test_warns(void **state)
 	assert_told_once(s, "warning 6: no device is of [product:pk2]");
 	credmap_unref(map);
 
-	map = load(s, DEVICE("a", "devi") "transport = ws\n");
+	map = load(s, DEVICE("a", "devi") "transports = ws\n");
 	assert_non_null(map);
-	assert_told_once(s, "warning 6: transport = ws: ");
+	assert_told_once(s, "warning 6: transports has ws: ");
 	credmap_unref(map);
 
 	path = scratch_write(s, "devices.ini", SPAN_OF(DEVICE("a", "devi")));
@@ -628,7 +629,7 @@ test_same_means_a_session_can_go_on(void **state)
 	    DEVICE("b", "devi") "password = x\n",
 	    DEVICE("b", "devi") "port = 1\n",
 	    DEVICE("b", "devi") "path = /x\n",
-	    DEVICE("b", "devi") "transport = ws\n",
+	    DEVICE("b", "devi") "transports = ws\n",
 	    DEVICE("b", "devi") "sign_method = hmacmd5\n",
 	    DEVICE("b", "devi") "timestamp = none\n",
 	    DEVICE("b", "devi") "timestamp = 1\n",
@@ -780,23 +781,25 @@ test_signs(void **state)
 	    "[device:fixed]\nproduct_key = pk\ndevice_name = device\n"
 	    "device_secret = secret\nclient_id = 12345\ntimestamp = 789\n"
 	    "[device:now]\nproduct_key = pk\ndevice_name = dev2\n"
-	    "device_secret = secret\ntransport = ws\nextra = lan=C\n"
+	    "device_secret = secret\ntransports = ws\nextra = lan=C\n"
 	    "[device:none]\nproduct_key = pk\ndevice_name = dev3\n"
 	    "device_secret = secret\ntimestamp = none\n");
 	struct aliyun_login login;
 
 	assert_non_null(map);
-	assert_true(
-	    credential_sign(credmap_by_label(map, "fixed"), 12, &login));
+	assert_true(credential_sign(
+	    credmap_by_label(map, "fixed"), TRANSPORT_WSS, 12, &login));
 	assert_string_equal(login.client_id,
 	    "12345|securemode=2,signmethod=hmacsha1,timestamp=789|");
 	assert_string_equal(login.username, "device&pk");
 	assert_string_equal(
 	    login.password, "fafd82a3d602b37fb0fa8b7892f24a477f851a14");
-	assert_true(credential_sign(credmap_by_label(map, "now"), 12, &login));
+	assert_true(credential_sign(
+	    credmap_by_label(map, "now"), TRANSPORT_WS, 12, &login));
 	assert_string_equal(login.client_id,
 	    "pk.dev2|securemode=3,signmethod=hmacsha1,timestamp=12,lan=C|");
-	assert_true(credential_sign(credmap_by_label(map, "none"), 12, &login));
+	assert_true(credential_sign(
+	    credmap_by_label(map, "none"), TRANSPORT_WSS, 12, &login));
 	assert_string_equal(
 	    login.client_id, "pk.dev3|securemode=2,signmethod=hmacsha1|");
 	credmap_unref(map);

@@ -1,6 +1,7 @@
 #include "session/session.h"
 
 #include "codec/aliyun.h"
+#include "codec/mqtt_property.h"
 
 #include "life.h"
 
@@ -49,7 +50,7 @@ test_connect_is_rewritten(void **state)
 	struct life *l = *state;
 	struct aliyun_login login;
 
-	assert_true(credential_sign(l->entry, 0, &login));
+	assert_true(credential_sign(l->entry, l->transport, 0, &login));
 	for (uint8_t level = 3; level < LEVELS_END; level++) {
 		struct mqtt_connect sent = {.level = level,
 		    .clean = level == 4,
@@ -309,6 +310,101 @@ test_server_keep_alive(void **state)
 		    l->session->link.ping_interval_ms, rows[i].ping_ms);
 		assert_int_equal(l->session->device.silence_max_ms, 450000);
 		session_free(&l->session);
+		cloud_hang_up(&l->cloud);
+	}
+}
+
+/* A property of one text, or two; returns its size. */
+static size_t
+put_text(uint8_t *out, uint8_t id, struct span one, struct span two)
+{
+	const struct span texts[] = {one, two};
+	size_t n = 0;
+
+	out[n++] = id;
+	for (size_t i = 0; i < (id == MQTT_USER_PROPERTY ? 2 : 1); i++) {
+		out[n++] = (uint8_t)(texts[i].n >> 8);
+		out[n++] = (uint8_t)texts[i].n;
+		memcpy(out + n, texts[i].p, texts[i].n);
+		n += texts[i].n;
+	}
+	return n;
+}
+
+/* <head>, and behind it a list of properties with its length. */
+static size_t
+put_packet(uint8_t *out, struct span head, struct span list)
+{
+	uint8_t body[512];
+	size_t n = head.n - 1;
+
+	memcpy(body, head.p + 1, n);
+	n += mqtt_varint_write(body + n, (uint32_t)list.n);
+	memcpy(body + n, list.p, list.n);
+	n += list.n;
+	out[0] = head.p[0];
+	head.n = 1 + mqtt_varint_write(out + 1, (uint32_t)n);
+	memcpy(out + head.n, body, n);
+	return head.n + n;
+}
+
+/* The names the cloud knows the device by stay here, whatever text it puts them
+   into; other texts pass. */
+static void
+test_the_login_stays_here(void **state)
+{
+	enum { RESPONSE_INFORMATION = 0x1a };
+	static const struct span heads[] = {SPAN_OF("\x20\x01\x00"),
+	    SPAN_OF("\x20\x00\x8a"), SPAN_OF("\xe0\x8b")};
+	static const struct span user = SPAN_OF("is pump_7&a1B2c3D4e5F");
+	static const struct span others[] = {SPAN_OF("pump_7&a1B2c3D4e5"),
+	    SPAN_OF("/a1B2c3D4e5F/pump_7/user"), SPAN_OF("")};
+	struct life *l = *state;
+
+	for (size_t i = 0; i < 2 * ARRAY_LENGTH(heads); i++) {
+		struct span head = heads[i / 2];
+		bool leaves = head.p[0] == 0xe0;
+		struct mqtt_connect sent = {.level = 5,
+		    .keep_alive_s = 60,
+		    .client_id = SPAN_OF("pump-7")};
+		uint8_t list[512], kept[512], out[600];
+		size_t n = 0, kept_n = 0;
+		struct mqtt_connect got;
+		struct span client_id;
+		struct frame f;
+
+		assert_true(life_try_begin(l, &sent, SPAN_OF("")));
+		cloud_welcome(&l->cloud);
+		f = cloud_frame(&l->cloud);
+		assert_true(mqtt_connect_read(frame_span(&f), &got, NULL));
+		client_id = got.client_id;
+		n += put_text(list + n, MQTT_REASON_STRING,
+		    i % 2 == 0 ? client_id : user, others[2]);
+		n += put_text(
+		    list + n, MQTT_USER_PROPERTY, SPAN_OF("by"), client_id);
+		n += put_text(list + n, MQTT_USER_PROPERTY, user, others[2]);
+		n += put_text(
+		    list + n, MQTT_SERVER_REFERENCE, client_id, others[2]);
+		if (!leaves)
+			n += put_text(list + n, RESPONSE_INFORMATION,
+			    i % 2 == 0 ? user : client_id, others[2]);
+		kept_n +=
+		    put_text(kept, MQTT_USER_PROPERTY, others[0], others[1]);
+		memcpy(list + n, kept, kept_n);
+		n += kept_n;
+		if (leaves) {
+			cloud_say(&l->cloud, CONNACK_5);
+			lan_expect(&l->lan, CONNACK_5);
+		}
+		n = put_packet(out, head, (struct span){list, n});
+		cloud_say(&l->cloud, (struct span){out, n});
+		n = put_packet(out, head, (struct span){kept, kept_n});
+		lan_expect(&l->lan, ((struct span){out, n}));
+		(void)lan_hears_nothing(&l->lan);
+		assert_int_equal(l->lan.in.n, 0);
+		frame_free(&f);
+		if (l->session != NULL)
+			session_free(&l->session);
 		cloud_hang_up(&l->cloud);
 	}
 }
@@ -727,6 +823,28 @@ test_a_smaller_buffer(void **state)
 
 /* ---- ends ---- */
 
+/* MQTT 5: the Authentication Method "m" */
+#define METHOD "\x15\x00\x01m"
+
+/* A CONNECT with these properties, up to where the cloud has it. */
+static void
+knock_with(struct life *l, uint8_t level, struct span properties)
+{
+	struct mqtt_connect sent = {.level = level,
+	    .keep_alive_s = 60,
+	    .client_id = SPAN_OF("pump-7"),
+	    .properties = properties};
+	struct mqtt_connect got;
+	struct frame f;
+
+	assert_true(life_try_begin(l, &sent, SPAN_OF("")));
+	cloud_welcome(&l->cloud);
+	f = cloud_frame(&l->cloud);
+	assert_true(mqtt_connect_read(frame_span(&f), &got, NULL));
+	assert_span_equal(got.properties, properties);
+	frame_free(&f);
+}
+
 static void
 test_the_device_says_disconnect(void **state)
 {
@@ -797,23 +915,16 @@ test_the_device_closes_in_the_middle_of_a_packet(void **state)
 static void
 test_a_reset_while_the_cloud_speaks(void **state)
 {
-	static const struct span auth =
-	    SPAN_OF("\xf0\x06\x18\x04\x15\x00\x01m\x20\x03\x00\x00\x00");
 	struct life *l = *state;
 
 	for (int i = 0; i < 2; i++) {
-		if (i == 0) {
-			struct frame f;
-
-			life_begin(l, 5);
-			cloud_welcome(&l->cloud);
-			f = cloud_frame(&l->cloud);
-			frame_free(&f);
-		} else {
+		if (i == 0)
+			knock_with(l, 5, SPAN_OF(METHOD));
+		else
 			life_login(l, 5);
-		}
-		cloud_say(
-		    &l->cloud, i == 0 ? auth : SPAN_OF("\x40\x02\x00\x01"));
+		cloud_say(&l->cloud, i == 0 ? SPAN_OF("\xf0\x06\x18\x04" METHOD
+						      "\x20\x03\x00\x00\x00")
+					    : SPAN_OF("\x40\x02\x00\x01"));
 		lan_reset(&l->lan);
 		life_expect_dead(l);
 		assert_string_equal(life_reason(l), "device_lost");
@@ -951,6 +1062,148 @@ test_bad_packets_of_the_cloud(void **state)
 	}
 }
 
+/* Table 2-1: who may send what, before the CONNACK (3.1.4, 3.2.0) and after
+   it. */
+enum fate { PASSES, ENDS_HERE, IS_REFUSED, IS_THE_END };
+
+/* clang-format off */
+static const struct {
+	struct span packet; /* at levels 3 and 4 */
+	struct span packet_5;
+	enum fate from_device, from_cloud; /* after it */
+} kinds[] = {
+	{ SPAN_OF("\x10\x0d\0\x04MQTT\x04\x02\0\x3c\0\x01t"),
+	  SPAN_OF("\x10\x0e\0\x04MQTT\x05\x02\0\x3c\0\0\x01t"),
+	  IS_REFUSED, IS_REFUSED },
+	{ SPAN_OF("\x20\x02\0\0"), SPAN_OF("\x20\x03\0\0\0"),
+	  IS_REFUSED, IS_REFUSED },
+	{ SPAN_OF("\x30\x03\0\x01t"), SPAN_OF("\x30\x04\0\x01t\0"),
+	  PASSES, PASSES },
+	{ SPAN_OF("\x40\x02\0\x01"), SPAN_OF("\x40\x02\0\x01"),
+	  PASSES, PASSES },
+	{ SPAN_OF("\x50\x02\0\x01"), SPAN_OF("\x50\x02\0\x01"),
+	  PASSES, PASSES },
+	{ SPAN_OF("\x62\x02\0\x01"), SPAN_OF("\x62\x02\0\x01"),
+	  PASSES, PASSES },
+	{ SPAN_OF("\x70\x02\0\x01"), SPAN_OF("\x70\x02\0\x01"),
+	  PASSES, PASSES },
+	{ SPAN_OF("\x82\x06\0\x01\0\x01t\0"),
+	  SPAN_OF("\x82\x07\0\x01\0\0\x01t\0"),
+	  PASSES, IS_REFUSED },
+	{ SPAN_OF("\x90\x03\0\x01\0"), SPAN_OF("\x90\x04\0\x01\0\0"),
+	  IS_REFUSED, PASSES },
+	{ SPAN_OF("\xa2\x05\0\x01\0\x01t"),
+	  SPAN_OF("\xa2\x06\0\x01\0\0\x01t"),
+	  PASSES, IS_REFUSED },
+	{ SPAN_OF("\xb0\x02\0\x01"), SPAN_OF("\xb0\x04\0\x01\0\0"),
+	  IS_REFUSED, PASSES },
+	{ SPAN_OF("\xc0\0"), SPAN_OF("\xc0\0"), ENDS_HERE, IS_REFUSED },
+	{ SPAN_OF("\xd0\0"), SPAN_OF("\xd0\0"), IS_REFUSED, ENDS_HERE },
+	{ SPAN_OF("\xe0\0"), SPAN_OF("\xe0\x01\x8b"), IS_THE_END, IS_THE_END },
+	{ SPAN_OF("\xf0\x06\x18\x04" METHOD), SPAN_OF("\xf0\x06\x18\x04" METHOD),
+	  PASSES, PASSES },
+};
+/* clang-format on */
+
+static enum fate
+fate_of(size_t kind, uint8_t level, bool from_cloud)
+{
+	enum mqtt_type type = (enum mqtt_type)(kind + 1);
+
+	if (level < 5 &&
+	    (type == MQTT_AUTH || (type == MQTT_DISCONNECT && from_cloud)))
+		return IS_REFUSED;
+	return from_cloud ? kinds[kind].from_cloud : kinds[kind].from_device;
+}
+
+static struct span
+packet_of(size_t kind, uint8_t level, bool from_cloud)
+{
+	if (kind + 1 == MQTT_DISCONNECT && !from_cloud)
+		return SPAN_OF("\xe0\0");
+	return level < 5 ? kinds[kind].packet : kinds[kind].packet_5;
+}
+
+static void
+test_what_may_come_before_the_connack(void **state)
+{
+	struct life *l = *state;
+
+	assert_int_equal(ARRAY_LENGTH(kinds), MQTT_AUTH);
+	for (uint8_t level = 3; level < LEVELS_END; level++) {
+		for (size_t i = 0; i < ARRAY_LENGTH(kinds); i++) {
+			struct span sent = packet_of(i, level, true);
+			enum mqtt_type type = (enum mqtt_type)(i + 1);
+
+			knock_with(l, level,
+			    level < 5 ? SPAN_OF("") : SPAN_OF(METHOD));
+			cloud_say(&l->cloud, sent);
+			if (type == MQTT_CONNACK ||
+			    (type == MQTT_AUTH && level == 5)) {
+				lan_expect(&l->lan, sent);
+				assert_true(lan_hears_nothing(&l->lan));
+				session_free(&l->session);
+				cloud_hang_up(&l->cloud);
+				continue;
+			}
+			lan_expect(&l->lan, level < 5
+						? SPAN_OF("\x20\2\0\3")
+						: SPAN_OF("\x20\3\0\x88\0"));
+			lan_expect_end(&l->lan);
+			life_expect_dead(l);
+			assert_string_equal(life_reason(l), "bad_cloud_packet");
+		}
+	}
+}
+
+static void
+test_what_may_come_after_the_connack(void **state)
+{
+	static const struct span end = SPAN_OF("\x40\x02\0\x02");
+	struct life *l = *state;
+
+	for (unsigned i = 0; i < 2 * 3 * ARRAY_LENGTH(kinds); i++) {
+		uint8_t level = (uint8_t)(3 + i % 3);
+		bool from_cloud = i / 3 % 2 == 1;
+		struct span sent = packet_of(i / 6, level, from_cloud);
+		enum fate fate = fate_of(i / 6, level, from_cloud);
+
+		knock_with(l, level, level < 5 ? SPAN_OF("") : SPAN_OF(METHOD));
+		cloud_say(&l->cloud, life_connack(level));
+		lan_expect(&l->lan, life_connack(level));
+		if (from_cloud)
+			cloud_say(&l->cloud, sent);
+		else
+			lan_write(&l->lan, sent);
+		if (fate == IS_REFUSED) {
+			life_expect_dead(l);
+			assert_non_null(strstr(
+			    life_log(l), from_cloud ? "reason=bad_cloud_packet"
+					 : i < 6    ? "reason=second_connect"
+						    : "reason=bad_packet"));
+			continue;
+		}
+		if (from_cloud && fate != ENDS_HERE)
+			lan_expect(&l->lan, sent);
+		if (!from_cloud && fate == ENDS_HERE)
+			lan_expect(&l->lan, SPAN_OF("\xd0\0"));
+		if (!from_cloud && fate != ENDS_HERE)
+			cloud_expect(&l->cloud, WS_BINARY, true, sent);
+		if (fate == IS_THE_END) {
+			life_expect_dead(l);
+			continue;
+		}
+		/* and nothing else comes of it, on either side */
+		lan_write(&l->lan, end);
+		cloud_expect(&l->cloud, WS_BINARY, true, end);
+		cloud_say(&l->cloud, end);
+		lan_expect(&l->lan, end);
+		assert_true(lan_hears_nothing(&l->lan));
+		session_free(&l->session);
+		cloud_hang_up(&l->cloud);
+	}
+}
+
 /* A control packet is kept until it is whole, but not any number of bytes. */
 static void
 test_an_endless_connack(void **state)
@@ -974,28 +1227,31 @@ test_an_endless_connack(void **state)
 	assert_string_equal(life_reason(l), "bad_cloud_packet");
 }
 
-/* MQTT 5 4.12: AUTH goes to and fro before the CONNACK, nothing else does. */
+/* ---- extended authentication (MQTT 5 4.12) ---- */
+
+/* Of the method "m"; the first with data. */
+#define AUTH_GOES_ON SPAN_OF("\xf0\x0b\x18\x09" METHOD "\x16\x00\x02\xff\x00")
+#define AUTH_AGAIN SPAN_OF("\xf0\x06\x19\x04" METHOD)
+#define AUTH_DONE SPAN_OF("\xf0\x06\x00\x04" METHOD)
+#define CONNACK_METHOD SPAN_OF("\x20\x07\x00\x00\x04" METHOD)
+
+/* AUTH goes to and fro before the CONNACK, nothing else does. */
 static void
 test_extended_authentication(void **state)
 {
-	static const struct span auth =
-	    SPAN_OF("\xf0\x06\x18\x04\x15\x00\x01m");
 	struct life *l = *state;
 
 	for (int i = 0; i < 3; i++) {
-		struct frame f;
-
-		life_begin(l, 5);
-		cloud_welcome(&l->cloud);
-		f = cloud_frame(&l->cloud);
-		frame_free(&f);
-		cloud_say(&l->cloud, auth);
-		lan_expect(&l->lan, auth);
-		lan_write(&l->lan, auth);
-		cloud_expect(&l->cloud, WS_BINARY, true, auth);
+		knock_with(l, 5, SPAN_OF(METHOD "\x16\x00\x01?"));
+		for (int turn = 0; turn < 3; turn++) {
+			cloud_say(&l->cloud, AUTH_GOES_ON);
+			lan_expect(&l->lan, AUTH_GOES_ON);
+			lan_write(&l->lan, AUTH_GOES_ON);
+			cloud_expect(&l->cloud, WS_BINARY, true, AUTH_GOES_ON);
+		}
 		if (i == 0) {
-			cloud_say(&l->cloud, CONNACK_5);
-			lan_expect(&l->lan, CONNACK_5);
+			cloud_say(&l->cloud, CONNACK_METHOD);
+			lan_expect(&l->lan, CONNACK_METHOD);
 			lan_write(&l->lan, SPAN_OF("\xc0\x00"));
 			lan_expect(&l->lan, SPAN_OF("\xd0\x00"));
 			lan_write(&l->lan, SPAN_OF("\xe0\x00"));
@@ -1015,22 +1271,24 @@ test_extended_authentication(void **state)
 	}
 }
 
-/* MQTT 5 4.12.1: and after it, both ways, among other packets. The shortest one
-   says success, and may come in two pieces. */
+/* 4.12.1: and after it, both ways, among other packets. The shortest one says
+   success, and may come in two pieces. */
 static void
 test_authentication_again(void **state)
 {
-	static const struct span from_device =
-	    SPAN_OF("\xf0\x06\x19\x04\x15\x00\x01m");
-	static const struct span from_cloud =
-	    SPAN_OF("\xf0\x06\x18\x04\x15\x00\x01m");
 	struct life *l = *state;
 
-	life_login(l, 5);
-	lan_write(&l->lan, from_device);
-	cloud_expect(&l->cloud, WS_BINARY, true, from_device);
-	cloud_say(&l->cloud, from_cloud);
-	lan_expect(&l->lan, from_cloud);
+	knock_with(l, 5, SPAN_OF(METHOD));
+	cloud_say(&l->cloud, CONNACK_METHOD);
+	lan_expect(&l->lan, CONNACK_METHOD);
+	lan_write(&l->lan, AUTH_AGAIN);
+	cloud_expect(&l->cloud, WS_BINARY, true, AUTH_AGAIN);
+	cloud_say(&l->cloud, AUTH_GOES_ON);
+	lan_expect(&l->lan, AUTH_GOES_ON);
+	lan_write(&l->lan, AUTH_GOES_ON);
+	cloud_expect(&l->cloud, WS_BINARY, true, AUTH_GOES_ON);
+	cloud_say(&l->cloud, AUTH_DONE);
+	lan_expect(&l->lan, AUTH_DONE);
 	cloud_say(&l->cloud, SPAN_OF("\x40\x02\x00\x01\xf0"));
 	lan_expect(&l->lan, SPAN_OF("\x40\x02\x00\x01"));
 	assert_true(lan_hears_nothing(&l->lan));
@@ -1041,6 +1299,86 @@ test_authentication_again(void **state)
 	lan_expect(&l->lan, SPAN_OF("\xf0\x00\x40\x02\x00\x02"));
 	assert_true(lan_hears_nothing(&l->lan));
 	assert_int_equal(l->session->device.state, DEVICE_ONLINE);
+}
+
+/* What breaks a rule of it is not passed on, from either side. */
+static void
+test_bad_authentication(void **state)
+{
+	enum { BEGUN, GOING_ON, UP }; /* before the first AUTH, behind it, in */
+	static const struct {
+		uint8_t level;
+		bool has_method; /* in the CONNECT */
+		int when;
+		bool from_cloud;
+		struct span sent;
+		const char *text; /* in the log */
+	} rows[] = {
+	    {5, true, GOING_ON, false, AUTH_AGAIN, "MQTT-4.12.0-2, -3"},
+	    {5, true, GOING_ON, false, SPAN_OF("\xf0\x06\x18\x04\x15\0\1n"),
+		"MQTT-4.12.0-5"},
+	    {5, true, UP, false, SPAN_OF("\xf0\x06\x19\x04\x15\0\1n"),
+		"MQTT-4.12.0-5"},
+	    {5, true, UP, false, SPAN_OF("\xf0\x07\x19\x05\x15\0\2mm"),
+		"MQTT-4.12.0-5"},
+	    {5, true, UP, false, SPAN_OF("\xf0\x02\x19\x00"), "MQTT-4.12.0-5"},
+	    {5, true, UP, false, AUTH_DONE, "MQTT-3.15.2-1"},
+	    {5, false, UP, false, AUTH_AGAIN, "MQTT-4.12.0-5, -6, -7"},
+	    {4, false, UP, false, AUTH_AGAIN, "at level 4"},
+	    {3, false, UP, false, AUTH_AGAIN, "at level 3"},
+	    {5, true, BEGUN, true, AUTH_DONE, "MQTT-4.12.0-2, -3"},
+	    {5, true, BEGUN, true, SPAN_OF("\xf0\x00"), "MQTT-4.12.0-2, -3"},
+	    {5, true, BEGUN, true, SPAN_OF("\xf0\x06\x18\x04\x15\0\1n"),
+		"MQTT-4.12.0-5"},
+	    {5, true, BEGUN, true, AUTH_AGAIN, "MQTT-3.15.2-1"},
+	    {5, true, BEGUN, true, SPAN_OF("\x20\x07\0\0\x04\x15\0\1n"),
+		"MQTT-4.12.0-5"},
+	    {5, false, BEGUN, true, CONNACK_METHOD, "MQTT-4.12.0-5, -6"},
+	    {5, false, BEGUN, true, AUTH_GOES_ON, "MQTT-4.12.0-5, -6"},
+	    {4, false, BEGUN, true, AUTH_GOES_ON, "at level 4"},
+	    {3, false, BEGUN, true, AUTH_GOES_ON, "at level 3"},
+	    {5, true, UP, true, SPAN_OF("\xf0\x06\x18\x04\x15\0\1n"),
+		"MQTT-4.12.0-5"},
+	    {5, false, UP, true, SPAN_OF("\xf0\x00"), "MQTT-4.12.0-6, -7"},
+	    {4, false, UP, true, AUTH_DONE, "at level 4"},
+	};
+	struct life *l = *state;
+
+	for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+		bool up = rows[i].when == UP, cloud = rows[i].from_cloud;
+
+		knock_with(l, rows[i].level,
+		    rows[i].has_method ? SPAN_OF(METHOD) : SPAN_OF(""));
+		if (rows[i].when == GOING_ON) {
+			cloud_say(&l->cloud, AUTH_GOES_ON);
+			lan_expect(&l->lan, AUTH_GOES_ON);
+		}
+		if (up) {
+			cloud_say(&l->cloud, life_connack(rows[i].level));
+			lan_expect(&l->lan, life_connack(rows[i].level));
+		}
+		if (cloud)
+			cloud_say(&l->cloud, rows[i].sent);
+		else
+			lan_write(&l->lan, rows[i].sent);
+		if (rows[i].level == 5 && up)
+			lan_expect(&l->lan, cloud ? SPAN_OF("\xe0\x01\x89")
+						  : SPAN_OF("\xe0\x01\x81"));
+		if (!up && cloud)
+			lan_expect(&l->lan, rows[i].level == 5
+						? SPAN_OF("\x20\3\0\x88\0")
+						: SPAN_OF("\x20\2\0\3"));
+		lan_expect_end(&l->lan);
+		cloud_expect(&l->cloud, WS_CLOSE, true,
+		    cloud ? SPAN_OF("\x03\xea") : SPAN_OF("\x03\xe8"));
+		cloud_bye(&l->cloud);
+		until(&l->rig, l->session == NULL);
+		assert_string_equal(
+		    life_reason(l), cloud ? "bad_cloud_packet" : "bad_packet");
+		if (strstr(life_log(l), rows[i].text) == NULL)
+			fail_msg("row %zu: '%s' is not in '%s'", i,
+			    rows[i].text, life_log(l));
+	}
 }
 
 /* MQTT 5: the device gets the cloud's reason, unless it speaks of other
@@ -1351,284 +1689,6 @@ test_the_device_is_slow(void **state)
 	until(&l->rig, !l->session->link.paused);
 }
 
-/* ---- random streams ---- */
-
-enum { STREAM_PACKETS = 60 * 1000, STREAM_SIZES = 7 };
-
-static uint32_t
-next_random(uint32_t *x)
-{
-	*x = *x * 1664525 + 1013904223;
-	return *x >> 8;
-}
-
-/* Random packets of types that pass through in one direction, made again from
-   the same seed to be compared. */
-struct maker {
-	uint32_t random;
-	uint32_t packet_random; /* of the bytes of the one under way */
-	unsigned left;
-	bool down;
-	unsigned pings; /* among them */
-};
-
-static struct span
-make_packet(struct maker *m, uint8_t *out)
-{
-	static const uint8_t passing[] = {0x40, 0x50, 0x62, 0x70};
-	uint32_t kind = next_random(&m->random) % 16;
-	uint32_t size = next_random(&m->random);
-	size_t n;
-
-	m->left--;
-	if (kind == 0) {
-		m->pings++;
-		memcpy(out, m->down ? "\xd0\x00" : "\xc0\x00", 2);
-		return (struct span){out, 2};
-	}
-	if (kind < 6) {
-		uint8_t ack[] = {
-		    passing[kind % 4], 2, (uint8_t)(size >> 8), (uint8_t)size};
-
-		memcpy(out, ack, sizeof(ack));
-		return (struct span){out, sizeof(ack)};
-	}
-	/* mostly small, now and then of several reads */
-	size = kind < 14    ? size % 200
-	       : kind == 14 ? size % 3000
-			    : (size % 64 == 0 ? 30000 + size % 60000 : 0);
-	n = mqtt_header_write(out, 0x30, size + 3);
-	memcpy(out + n, "\x00\x01t", 3);
-	for (uint32_t i = 0; i < size; i++)
-		out[n + 3 + i] = (uint8_t)next_random(&m->random);
-	return (struct span){out, n + 3 + size};
-}
-
-enum { PACKET_MAX = 100 * 1000 };
-
-/* One direction: what is still to be sent, what must still come. */
-struct flow {
-	struct maker out, want;
-	uint8_t out_bytes[PACKET_MAX], want_bytes[PACKET_MAX];
-	struct span sending; /* of the packet under way */
-	struct span awaited;
-	struct buffer chunk; /* to be written next, cut at random */
-	uint32_t cuts;
-};
-
-static void
-flow_open(struct flow *f, uint32_t seed, bool down)
-{
-	f->out = (struct maker){
-	    .random = seed, .left = STREAM_PACKETS, .down = down};
-	f->want = f->out;
-	f->cuts = seed * 3;
-}
-
-/* Up to <n> bytes of the stream into <out>, of any number of packets. */
-static size_t
-flow_next(struct flow *f, uint8_t *out, size_t n)
-{
-	size_t got = 0;
-
-	while (got < n) {
-		struct span piece;
-		size_t take;
-
-		if (f->sending.n == 0) {
-			if (f->out.left == 0)
-				break;
-			f->sending = make_packet(&f->out, f->out_bytes);
-		}
-		take = n - got < f->sending.n ? n - got : f->sending.n;
-		assert_true(span_take(&f->sending, take, &piece));
-		memcpy(out + got, piece.p, piece.n);
-		got += take;
-	}
-	return got;
-}
-
-static size_t
-flow_cut(struct flow *f)
-{
-	static const size_t at_most[STREAM_SIZES] = {
-	    1, 2, 7, 60, 900, 9000, 60000};
-
-	return 1 + next_random(&f->cuts) %
-		       at_most[next_random(&f->cuts) % STREAM_SIZES];
-}
-
-/* The next bytes that must come: pings were answered on the way. */
-static void
-flow_check(struct flow *f, struct span in)
-{
-	while (in.n > 0) {
-		struct span piece, want;
-		size_t n;
-
-		while (f->awaited.n == 0) {
-			unsigned pings = f->want.pings;
-
-			assert_true(f->want.left > 0);
-			f->awaited = make_packet(&f->want, f->want_bytes);
-			if (f->want.pings != pings)
-				f->awaited.n = 0;
-		}
-		n = in.n < f->awaited.n ? in.n : f->awaited.n;
-		assert_true(span_take(&in, n, &piece));
-		assert_true(span_take(&f->awaited, n, &want));
-		assert_memory_equal(piece.p, want.p, n);
-	}
-}
-
-static bool
-flow_over(struct flow *f)
-{
-	while (f->awaited.n == 0 && f->want.left > 0) {
-		unsigned pings = f->want.pings;
-
-		f->awaited = make_packet(&f->want, f->want_bytes);
-		if (f->want.pings != pings)
-			f->awaited.n = 0;
-	}
-	return f->out.left == 0 && f->sending.n == 0 && f->awaited.n == 0 &&
-	       f->want.left == 0;
-}
-
-/* Sends some of what is due; the pieces are made as they go. */
-static void
-flow_pump(struct flow *f, struct life *l, bool down)
-{
-	static uint8_t bytes[64 * 1024], frame[64 * 1024 + WS_HEADER_MAX];
-	static bool mid_message;
-	struct span rest;
-
-	while (true) {
-		ssize_t put;
-
-		if (f->chunk.n == 0) {
-			size_t n = flow_next(f, bytes, flow_cut(f));
-
-			if (n == 0)
-				return;
-			if (down) {
-				bool fin = next_random(&f->cuts) % 3 != 0;
-				bool more = f->out.left > 0 || f->sending.n > 0;
-
-				fin = fin || !more;
-				n = cloud_frame_write(frame,
-				    mid_message ? WS_CONTINUATION : WS_BINARY,
-				    fin, (struct span){bytes, n});
-				mid_message = !fin;
-			}
-			assert_true(buffer_append(
-			    &f->chunk, (struct span){down ? frame : bytes, n}));
-		}
-		rest = buffer_span(&f->chunk);
-		if (down && l->cloud.ssl != NULL) {
-			ERR_clear_error();
-			put = SSL_write(l->cloud.ssl, rest.p, (int)rest.n);
-			assert_true(cloud_settled(&l->cloud, (int)put));
-		} else {
-			put = send(down ? l->cloud.fd : l->lan.fd, rest.p,
-			    rest.n, MSG_NOSIGNAL);
-		}
-		if (put <= 0)
-			return;
-		buffer_drop(&f->chunk, (size_t)put);
-		if (next_random(&f->cuts) % 8 == 0)
-			return;
-	}
-}
-
-/* Packets come out of the device's connection whole: takes them off, counts
-   the answers to its pings. */
-static void
-take_down(struct flow *f, struct life *l, unsigned *pings)
-{
-	while (l->lan.in.n > 0) {
-		struct span in = buffer_span(&l->lan.in);
-		struct mqtt_header h;
-		size_t n;
-
-		if (f->awaited.n == 0 || f->awaited.p == f->want_bytes) {
-			/* at a boundary: may be ours */
-			if (mqtt_header_read(in, &h) != PARSE_OK)
-				return;
-			if (h.type == MQTT_PINGRESP) {
-				(*pings)++;
-				buffer_drop(&l->lan.in, 2);
-				continue;
-			}
-			n = h.header_bytes + h.remaining;
-			if (in.n < n)
-				return;
-			in.n = n;
-		}
-		flow_check(f, in);
-		assert_int_equal(f->awaited.n, 0);
-		buffer_drop(&l->lan.in, in.n);
-	}
-}
-
-/* Both ways at once, cut anywhere, over slow sockets: nothing lost, nothing
-   changed, one packet a message. */
-static void
-test_random_streams(void **state)
-{
-	struct life *l = *state;
-	struct flow *up = calloc(1, sizeof(*up));
-	struct flow *down = calloc(1, sizeof(*down));
-	unsigned pings = 0;
-	unsigned messages = 0;
-	uint64_t by_ms = clock_mono_ms() + 30 * 1000;
-
-	assert_non_null(up);
-	assert_non_null(down);
-	l->rig.settings->packet_max_bytes = PACKET_MAX;
-	life_login(l, 4);
-	flow_open(up, 1, false);
-	flow_open(down, 2, true);
-	while (!flow_over(up) || !flow_over(down) || pings < up->want.pings) {
-		struct frame f;
-
-		flow_pump(up, l, false);
-		flow_pump(down, l, true);
-		rig_turn(&l->rig);
-		if (clock_mono_ms() >= by_ms)
-			fail_msg("up: %u left, %u awaited; down: %u left, %u"
-				 " awaited; %u of %u pings",
-			    up->out.left, up->want.left, down->out.left,
-			    down->want.left, pings, up->want.pings);
-		if (next_random(&up->cuts) % 4 != 0)
-			(void)cloud_read(&l->cloud);
-		while (cloud_try_frame(&l->cloud, &f)) {
-			assert_true(f.opcode == WS_BINARY ||
-				    f.opcode == WS_CONTINUATION);
-			/* a message begins where a packet does */
-			if (f.opcode == WS_BINARY)
-				assert_true(up->awaited.n == 0 ||
-					    up->awaited.p == up->want_bytes);
-			messages += f.fin;
-			flow_check(up, frame_span(&f));
-			if (f.fin)
-				assert_int_equal(up->awaited.n, 0);
-			frame_free(&f);
-		}
-		if (next_random(&down->cuts) % 4 != 0)
-			(void)lan_read(&l->lan);
-		take_down(down, l, &pings);
-	}
-	assert_int_equal(pings, up->want.pings);
-	assert_int_equal(messages, STREAM_PACKETS - up->want.pings);
-	assert_int_equal(l->session->up.packets, STREAM_PACKETS);
-	assert_int_equal(l->session->down.packets, STREAM_PACKETS + 1);
-	buffer_free(&up->chunk);
-	buffer_free(&down->chunk);
-	free(up);
-	free(down);
-}
-
 #define wss(test) cmocka_unit_test_setup_teardown(test, set_up_wss, tear_down)
 #define ws(test) cmocka_unit_test_setup_teardown(test, set_up_ws, tear_down)
 #define both(test)                                                             \
@@ -1647,6 +1707,7 @@ main(void)
 	    ws(test_login_refused),
 	    ws(test_connack_properties),
 	    ws(test_server_keep_alive),
+	    ws(test_the_login_stays_here),
 	    both(test_a_big_connect),
 	    ws(test_no_way_to_the_cloud),
 	    wss(test_a_device_that_leaves_while_it_waits),
@@ -1666,9 +1727,12 @@ main(void)
 	    ws(test_the_device_leaves_without_disconnect),
 	    ws(test_bad_packets_of_the_device),
 	    ws(test_bad_packets_of_the_cloud),
+	    ws(test_what_may_come_before_the_connack),
+	    ws(test_what_may_come_after_the_connack),
 	    ws(test_an_endless_connack),
 	    ws(test_extended_authentication),
 	    ws(test_authentication_again),
+	    ws(test_bad_authentication),
 	    ws(test_the_cloud_disconnects),
 	    ws(test_ended_from_outside),
 	    ws(test_remap),
@@ -1676,7 +1740,6 @@ main(void)
 	    wss(test_freed_in_every_state),
 	    both(test_the_cloud_is_slow),
 	    both(test_the_device_is_slow),
-	    both(test_random_streams),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

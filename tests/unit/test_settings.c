@@ -67,7 +67,7 @@ test_defaults_are_those_of_the_table(void **state)
 	assert_int_equal(settings->idle_timeout_ms, 3600 * 1000);
 	assert_int_equal(settings->log_level, LOG_INFO);
 	assert_int_equal(settings->tls_min_version, 0x0303);
-	assert_int_equal(settings->cloud_transport, TRANSPORT_WSS);
+	assert_int_equal(settings->cloud_transports.order[0], TRANSPORT_WSS);
 	assert_true(settings->tls_verify);
 	assert_told(s, "");
 	settings_unref(empty);
@@ -111,7 +111,7 @@ test_reads_every_type(void **state)
 	(void)snprintf(ca_file, sizeof(ca_file), "%s", roots);
 	settings = load(s,
 	    "[listen]\naddress = ::ffff:10.1.2.3\nport = 0\n"
-	    "[cloud]\npath = /a/b?c=d\ntransport = ws\nsubprotocol =\n"
+	    "[cloud]\npath = /a/b?c=d\ntransports = ws\nsubprotocol =\n"
 	    "keep_alive_min = 2m\nping_interval = 1500ms\n"
 	    "ping_timeout = 3\n"
 	    "[tls]\nca_file = a b.pem\nmin_version = 1.3\n"
@@ -124,7 +124,7 @@ test_reads_every_type(void **state)
 	assert_string_equal(settings->listen_address, "10.1.2.3");
 	assert_int_equal(settings->listen_port, 0);
 	assert_string_equal(settings->cloud_path, "/a/b?c=d");
-	assert_int_equal(settings->cloud_transport, TRANSPORT_WS);
+	assert_int_equal(settings->cloud_transports.order[0], TRANSPORT_WS);
 	assert_string_equal(settings->cloud_subprotocol, "");
 	assert_int_equal(settings->keep_alive_min_s, 120);
 	assert_int_equal(settings->ping_interval_ms, 1500);
@@ -140,7 +140,7 @@ test_reads_every_type(void **state)
 	assert_int_equal(settings->idle_timeout_ms, 7200 * 1000);
 	assert_int_equal(settings->log_level, LOG_DEBUG);
 	assert_told(s,
-	    "warning 6: transport = ws: everything goes to the cloud in the "
+	    "warning 6: transports has ws: everything goes to the cloud in the "
 	    "clear; for labs only\n"
 	    "warning 14: verify = no: any certificate is taken, anyone on the "
 	    "way can read and change everything; for labs only\n");
@@ -229,10 +229,12 @@ test_refuses_values_with_their_range(void **state)
 	    {"[cloud]\ntls_timeout = 5124095576030432h", "50ms to 2m"},
 	    {"[cloud]\nkeep_alive_min = 1500ms",
 		"1s to 65535s, in whole seconds"},
-	    {"[cloud]\ntransport = tcp", "allowed is wss or ws"},
+	    {"[cloud]\ntransports = tcp", "allowed is wss, mqtts or ws"},
 	    {"[cloud]\npath = mqtt", "it starts with /"},
 	    {"[cloud]\npath =", "it starts with /"},
 	    {"[cloud]\npath = /a b", "it starts with /"},
+	    {"[cloud]\nnameservers = dns.example", "3 numeric addresses"},
+	    {"[cloud]\nnameservers = ::1 ::2 ::3 ::4", "3 numeric addresses"},
 	    {"[cloud]\nsubprotocol = mqtt, x", "one word"},
 	    {"[cloud]\nsubprotocol_3_1 = a b", "subprotocol_3_1: one word"},
 	    {"[tls]\nverify = true", "allowed is no or yes"},
@@ -277,10 +279,12 @@ test_bounds_are_allowed(void **state)
 #define TRY_SECONDS(a, b, c) NUMBER(VALUE_TIME, a, b, UINT64_C(1000) * (c))
 #define TRY_TEXT(a, b, c) (void)(c)
 #define TRY_ADDRESS(a, b, c) (void)(c)
+#define TRY_PATH(a, b, c) (void)(c)
 #define TRY_BOOL(a, b, c) (void)(c)
 #define TRY_LEVEL(a, b, c) (void)(c)
-#define TRY_TRANSPORT(a, b, c) (void)(c)
+#define TRY_TRANSPORTS(a, b, c) (void)(c)
 #define TRY_TLS_VERSION(a, b, c) (void)(c)
+#define TRY_EGRESS(a, b, c) (void)(c)
 #define X(section, key, type, member, def, least, most, live, what)            \
 	TRY_##type(section, key, least);                                       \
 	TRY_##type(section, key, most);
@@ -335,6 +339,59 @@ test_roots_can_be_read(void **state)
 	assert_told_once(s, "/none.pem cannot be read: No such file");
 	assert_null(load(s, "[tls]\nca_file = /none.pem\n"));
 	assert_told_once(s, "ca_file: /none.pem cannot be read");
+}
+
+/* Each starts at the folder of the file; all but the key log must be there. */
+static void
+test_paths(void **state)
+{
+	static const char *const keys[] = {"[tls]\nca_file", "[tls]\nca_path",
+	    "[tls]\npin_file", "[tls_mqtts]\nca_file", "[tls_mqtts]\nca_path",
+	    "[tls_mqtts]\npin_file"};
+	struct scratch *s = *state;
+	char text[512], want[256];
+	struct settings *settings;
+
+	for (size_t i = 0; i < ARRAY_LENGTH(keys); i++) {
+		(void)snprintf(text, sizeof(text), "%s = none\n", keys[i]);
+		assert_null(load(s, text));
+		assert_memory_equal(s->told, "error 2: ", 9);
+		assert_told_once(s, "/none cannot be read: No such file");
+		(void)snprintf(text, sizeof(text), "%s = %0159d\n", keys[i], 1);
+		assert_null(load(s, text));
+		assert_told_once(s, "the path is over 159 bytes");
+	}
+	settings = load(s, "[tls]\nkeylog_file = keys\n");
+	assert_non_null(settings);
+	(void)snprintf(want, sizeof(want), "%s/keys", s->folder);
+	assert_string_equal(settings->tls_keylog_file, want);
+	assert_told(s, "warning 2: keylog_file: whoever has that file can read "
+		       "everything; for labs only\n");
+	settings_unref(settings);
+	/* a folder of roots will do where the system's are not trusted */
+	settings = load(s, "[tls]\nca_path = .\nsystem_roots = no\n");
+	assert_told(s, "");
+	assert_non_null(settings);
+	settings_unref(settings);
+}
+
+static void
+test_certificate_and_key_belong_together(void **state)
+{
+	struct scratch *s = *state;
+	struct settings *settings;
+
+	(void)scratch_write(s, "a.pem", SPAN_OF("x"));
+	assert_null(load(s, "[tls]\nclient_cert_file = a.pem\n"));
+	assert_told(s, "error 2: client_cert_file and client_key_file belong "
+		       "together: set both\n");
+	assert_null(load(s, "[tls]\n\nclient_key_file = a.pem\n"));
+	assert_told_once(s, "error 3: client_cert_file and");
+	settings = load(
+	    s, "[tls]\nclient_cert_file = a.pem\nclient_key_file = a.pem\n");
+	assert_told(s, "");
+	assert_non_null(settings);
+	settings_unref(settings);
 }
 
 static void
@@ -452,6 +509,8 @@ main(void)
 	    TEST(test_bounds_are_allowed),
 	    TEST(test_tells_all_errors_of_a_file),
 	    TEST(test_roots_can_be_read),
+	    TEST(test_paths),
+	    TEST(test_certificate_and_key_belong_together),
 	    TEST(test_keep_alives_fit_together),
 	    TEST(test_names_what_cannot_change),
 	    TEST(test_is_shared_by_threads),
