@@ -17,7 +17,7 @@ import aliyun
 from broker import Broker
 from control import Control
 from decisions import Decisions
-from gate import Gate, tls_context
+from gate import Gate
 
 PARENT_CHECK = 0.5
 
@@ -33,6 +33,12 @@ def read_arguments():
     parser.add_argument("--cert", metavar="FILE",
                         help="chain of the server, PEM; without: plain ws")
     parser.add_argument("--key", metavar="FILE", help="its private key")
+    parser.add_argument("--mqtts-port", type=int, default=0,
+                        help="port for MQTT without WebSocket (0: a free one)")
+    parser.add_argument("--mqtts-cert", metavar="FILE",
+                        help="its chain; without: no such port")
+    parser.add_argument("--mqtts-key", metavar="FILE",
+                        help="its private key")
     parser.add_argument("--decisions", default="-", metavar="FILE",
                         help="where decisions are added (-: stdout)")
     parser.add_argument("--mosquitto-port", type=int, default=0,
@@ -44,6 +50,8 @@ def read_arguments():
     arguments = parser.parse_args()
     if bool(arguments.cert) != bool(arguments.key):
         parser.error("--cert and --key go together")
+    if bool(arguments.mqtts_cert) != bool(arguments.mqtts_key):
+        parser.error("--mqtts-cert and --mqtts-key go together")
     return arguments
 
 
@@ -57,17 +65,19 @@ async def run(arguments, out):
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    tls = (tls_context(arguments.cert, arguments.key)
-           if arguments.cert else None)
     devices = aliyun.read_devices(arguments.devices)
 
     async with contextlib.AsyncExitStack() as last:
         broker = Broker()
         last.push_async_callback(broker.stop)
         await broker.start(arguments.mosquitto_port)
-        gate = Gate(devices, Decisions(out), broker.port, tls)
-        await gate.start(arguments.host, arguments.port)
+        gate = Gate(devices, Decisions(out), broker.port)
         last.push_async_callback(gate.stop)
+        port = await gate.start(arguments.host, arguments.port,
+                                arguments.cert, arguments.key)
+        mqtts_port = arguments.mqtts_cert and await gate.start_mqtts(
+            arguments.host, arguments.mqtts_port, arguments.mqtts_cert,
+            arguments.mqtts_key)
         if arguments.control:
             control = Control(gate)
             await control.start(arguments.control)
@@ -75,7 +85,8 @@ async def run(arguments, out):
             last.callback(control.stop)
 
         print(json.dumps({
-            "event": "ready", "port": gate.port, "tls": tls is not None,
+            "event": "ready", "port": port, "tls": bool(arguments.cert),
+            "mqtts_port": mqtts_port,
             "mosquitto_port": broker.port, "pid": os.getpid(),
             "mosquitto_pid": broker.pid, "control": arguments.control,
         }), flush=True)

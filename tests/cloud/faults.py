@@ -1,5 +1,7 @@
 """What the gate is told at run time to do wrong, per identity."""
 
+import os
+
 import mqtt
 
 DOWNLINKS = ("whole", "bytes", "fragments", "pinged", "merged")
@@ -18,8 +20,18 @@ NONE = {
     "connack_properties": {},   # level 5: extra properties of CONNACK
     "refuse": 0,                # CONNACK code for logins that are all right
     "refuse_count": None,       # how many of them, None for all
-    "subprotocol": "required",  # of the upgrade, for all identities only
+    "logins_per_minute": None,  # more of one identity are refused
+    "kick_after": None,         # seconds from a login to its end
+    "subprotocol": "required",  # of the upgrade
+    "upgrade_status": None,     # the answer to all upgrades
+    "upgrade_headers": {},      # of that answer
+    "date_offset": 0,           # seconds the date in answers is ahead
+    "chain": None,              # the certificates shown, a file
 }
+
+# the identity is not known yet, or does not matter
+FOR_ALL = {"subprotocol", "upgrade_status", "upgrade_headers", "date_offset",
+           "chain"}
 
 ALL = (None, None)
 
@@ -37,8 +49,8 @@ class Faults:
             _check(name, value)
         if identity != ALL and None in identity:
             raise ValueError("product_key and device_name go together")
-        if "subprotocol" in changes and identity != ALL:
-            raise ValueError("subprotocol is for all identities only")
+        if identity != ALL and (wrong := FOR_ALL & set(changes)):
+            raise ValueError(f"{wrong}: for all identities only")
         self._set.setdefault(identity, {}).update(changes)
 
     def clear(self):
@@ -82,9 +94,18 @@ def _check(name, value):
         "connack_delay": lambda: value < 0,
         "refuse": lambda: not 0 <= value <= 255,
         "refuse_count": lambda: value is not None and value < 0,
+        "logins_per_minute": lambda: value is not None and value < 1,
+        "kick_after": lambda: value is not None and value < 0,
+        "upgrade_status": lambda: (value is not None
+                                   and not 200 <= value <= 599),
+        "upgrade_headers": lambda: not all(
+            isinstance(text, str) for pair in value.items()
+            for text in pair),
+        "date_offset": lambda: not isinstance(value, (int, float)),
+        "chain": lambda: value is not None and not os.path.isfile(value),
     }
     try:
         if bad[name]():
             raise ValueError(f"{name}: {value!r} is out of range")
-    except TypeError:
+    except (TypeError, AttributeError):
         raise ValueError(f"{name}: {value!r} is of a wrong kind") from None

@@ -1,21 +1,26 @@
-"""The gate: TLS and WebSocket in front, one Link per connection."""
+"""The gate: TLS and WebSocket, or TLS alone, in front; one Link per
+connection."""
 
 import asyncio
 import collections
+import email.utils
 import http
 import ssl
+import time
 
 import websockets
 from websockets.legacy.server import WebSocketServerProtocol
 
 import faults
 from link import GOING_AWAY, Link, LinkEnd
+from stream import Stream
 
 # MQTT 3.1.1 section 6 wants "mqtt"; clients of MQTT 3.1 say "mqttv3.1"
 SUBPROTOCOLS = ("mqtt", "mqttv3.1")
 MESSAGE_MAX = 4 * 1024 * 1024
 CLOSE_TIMEOUT = 1
 BACKLOG = 1024
+ORDERED = b"by order\n"
 
 
 class _Upgrade(WebSocketServerProtocol):
@@ -26,41 +31,68 @@ class _Upgrade(WebSocketServerProtocol):
         if status != http.HTTPStatus.SWITCHING_PROTOCOLS:
             self.gate.decisions.write(
                 "upgrade", status=int(status), path=getattr(self, "path", ""),
-                detail=(body or b"").decode().strip())
+                detail=(body or b"").decode().strip(),
+                ordered=body == ORDERED)
         super().write_http_response(status, headers, body)
 
 
 class Gate:
     """Devices known, links open, subscriptions held, faults ordered."""
 
-    def __init__(self, devices, decisions, broker_port, tls):
+    def __init__(self, devices, decisions, broker_port):
         self.devices = devices
         self.decisions = decisions
         self.broker_port = broker_port
-        self.tls = tls              # an ssl.SSLContext, None for plain ws
         self.faults = faults.Faults()
         self.subscriptions = collections.defaultdict(set)
-        self.port = 0
         self._links = {}            # Link -> the task that runs it
         self._count = 0
-        self._server = None
+        self._logins = collections.defaultdict(collections.deque)
+        self._servers = []
 
-    async def start(self, host, port):
-        """Listens; self.port is then the real port."""
-        self._server = await websockets.serve(
-            self._handle, host, port, ssl=self.tls,
+    async def start(self, host, port, cert=None, key=None):
+        """Listens for WebSockets, with a certificate in TLS; returns the
+        real port."""
+        tls = self._tls_context(cert, key) if cert else None
+
+        async def handle(ws):
+            await self._run(ws, "wss" if tls else "ws")
+
+        return self._listens(await websockets.serve(
+            handle, host, port, ssl=tls,
             subprotocols=SUBPROTOCOLS, select_subprotocol=self._select,
             process_request=self._check_upgrade, create_protocol=self._create,
+            extra_headers=lambda *_: {"Date": self._date()},
             compression=None, ping_interval=None, max_size=MESSAGE_MAX,
             close_timeout=CLOSE_TIMEOUT, backlog=BACKLOG,
-            **({"ssl_shutdown_timeout": CLOSE_TIMEOUT} if self.tls else {}))
-        self.port = self._server.sockets[0].getsockname()[1]
+            **({"ssl_shutdown_timeout": CLOSE_TIMEOUT} if tls else {})))
+
+    async def start_mqtts(self, host, port, cert, key):
+        """Listens for MQTT in TLS; returns the real port."""
+        async def handle(reader, writer):
+            await self._run(Stream(reader, writer), "mqtts")
+
+        return self._listens(await asyncio.start_server(
+            handle, host, port, ssl=self._tls_context(cert, key),
+            ssl_shutdown_timeout=CLOSE_TIMEOUT, backlog=BACKLOG))
 
     async def stop(self):
         await self.drop(faults.ALL, LinkEnd(
             "gate", "the gate ends", ws_code=GOING_AWAY, reason_code=0x8B))
-        self._server.close()
-        await self._server.wait_closed()
+        for server in self._servers:
+            server.close()
+        # asyncio leaves those alone that have not logged in
+        for link in self._links:
+            if link.transport == "mqtts":
+                link.ws.transport.abort()
+        if self._links:
+            await asyncio.wait(self._links.values())
+        for server in self._servers:
+            await server.wait_closed()
+
+    def _listens(self, server):
+        self._servers.append(server)
+        return server.sockets[0].getsockname()[1]
 
     def open_links(self, identity=faults.ALL):
         """Links with an open session; None stands for any name."""
@@ -87,9 +119,30 @@ class Gate:
         return {"tls": tls.version(), "resumed": tls.session_reused,
                 "sni": getattr(tls, "asked_name", None)}
 
-    async def _handle(self, ws):
+    def count_login(self, identity):
+        """Logins of it in the last minute, with this one."""
+        recent, now = self._logins[identity], time.monotonic()
+        while recent and recent[0] <= now - 60:
+            recent.popleft()
+        recent.append(now)
+        return len(recent)
+
+    def _tls_context(self, cert, key):
+        """A server's context that remembers the name a client asks for, and
+        shows another chain when told to."""
+        context = _context(cert, key)
+
+        def on_name(tls, name, _context_):
+            tls.asked_name = name
+            if chain := self.faults.get(faults.ALL, "chain"):
+                tls.context = _context(chain, key)
+
+        context.sni_callback = on_name
+        return context
+
+    async def _run(self, ws, transport):
         self._count += 1
-        link = Link(self, ws, self._count)
+        link = Link(self, ws, transport, self._count)
         self._links[link] = run = asyncio.create_task(link.run())
         try:
             await run
@@ -110,7 +163,16 @@ class Gate:
             return None
         return next(name for name in known if name in offered)
 
-    async def _check_upgrade(self, path, headers):
+    def _date(self):
+        return email.utils.formatdate(
+            time.time() + self.faults.get(faults.ALL, "date_offset"),
+            usegmt=True)
+
+    async def _check_upgrade(self, _path, headers):
+        if status := self.faults.get(faults.ALL, "upgrade_status"):
+            more = self.faults.get(faults.ALL, "upgrade_headers")
+            return (http.HTTPStatus(status),
+                    {"Date": self._date(), **more}, ORDERED)
         offered = [name.strip()
                    for value in headers.get_all("Sec-WebSocket-Protocol")
                    for name in value.split(",")]
@@ -125,13 +187,7 @@ def _fits(pattern, identity):
                for wanted, name in zip(pattern, identity))
 
 
-def tls_context(cert, key):
-    """A server's context that remembers the name a client asks for."""
+def _context(cert, key):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
-
-    def remember(tls, name, _context):
-        tls.asked_name = name
-
-    context.sni_callback = remember
     return context

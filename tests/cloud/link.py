@@ -1,6 +1,6 @@
 """One device's link: login, then packets both ways, each one judged.
 
-The gate starts a Link for every WebSocket and waits for run().  A link ends
+The gate starts a Link for every connection and waits for run().  A link ends
 by a LinkEnd, whoever wants it, and run() alone carries that out.
 """
 
@@ -20,6 +20,9 @@ GOODBYE_TIMEOUT = 1
 MERGE_SILENCE = 0.05
 PAYLOAD_SHOWN = 256
 FRAGMENTS = 32
+
+# CONNACK codes, (levels 3 and 4, level 5): what a throttled client gets
+OVER_QUOTA = (3, 0x97)
 
 # RFC 6455 7.4.1
 NORMAL, GOING_AWAY, PROTOCOL_ERROR, UNSUPPORTED_DATA = 1000, 1001, 1002, 1003
@@ -41,10 +44,12 @@ class LinkEnd(Exception):
 
 
 class Link:
-    """A WebSocket and, once logged in, its connection to the broker."""
+    """A WebSocket, or a Stream, and, once logged in, its connection to the
+    broker.  transport: wss, ws or mqtts."""
 
-    def __init__(self, gate, ws, number):
+    def __init__(self, gate, ws, transport, number):
         self.gate, self.ws, self.number = gate, ws, number
+        self.transport = transport
         self.level = 4
         self.identity = None        # set by an accepted login
         self.over = False           # the device said DISCONNECT
@@ -105,7 +110,8 @@ class Link:
                 self._breach("text frame", ws_code=UNSUPPORTED_DATA)
             began = self._from_device.partial
             packets = self._from_device.feed(message)
-            if began or self._from_device.partial or len(packets) != 1:
+            if self.transport != "mqtts" and (
+                    began or self._from_device.partial or len(packets) != 1):
                 self._note("unaligned", bytes=len(message),
                            packets=len(packets))
             for packet in packets:
@@ -118,16 +124,20 @@ class Link:
         if self.level != 3 and self.ws.subprotocol == "mqttv3.1":
             self._breach("subprotocol", detail="mqttv3.1 is for level 3")
 
-        login = aliyun.audit_login(connect, self.gate.tls, self.gate.devices)
-        code = 0
+        login = aliyun.audit_login(connect, self.transport != "ws",
+                                   self.gate.devices)
+        code, recent = 0, self.gate.count_login(login.identity)
+        limit = self.gate.faults.get(login.identity, "logins_per_minute")
         if login.codes:
             code = login.codes[self.level > 4]
+        elif limit and recent > limit:
+            code, login.reason = OVER_QUOTA[self.level > 4], "over quota"
         elif code := self.gate.faults.take_refusal(login.identity):
             login.reason = "refused by order"
         others = [link for link in self.gate.open_links()
                   if link.identity == login.identity]
         self._note("login", **self._describe(connect, login, code),
-                   open_before=len(others))
+                   in_last_minute=recent, open_before=len(others))
         if code:
             await self._send([mqtt.write_connack(self.level, code)])
             raise LinkEnd("gate", login.reason)
@@ -152,7 +162,8 @@ class Link:
             "secure_mode": login.secure_mode, "timestamp": login.timestamp,
             "extra": login.extra, "keep_alive": connect.keep_alive,
             "level": connect.level, "clean": connect.clean,
-            "will": connect.will is not None, "path": self.ws.path,
+            "will": connect.will is not None,
+            "transport": self.transport, "path": self.ws.path,
             "subprotocol": self.ws.subprotocol,
             "host": upgrade.get("Host"),
             "extensions": upgrade.get("Sec-WebSocket-Extensions"), **tls,
@@ -350,6 +361,11 @@ class Link:
             properties += self.gate.faults.connack_properties(self.identity)
         self._admitted.set()
         await asyncio.sleep(self._fault("connack_delay"))
+        kick_after = self._fault("kick_after")
+        if kick_after is not None:
+            asyncio.get_running_loop().call_later(
+                kick_after, self.stop,
+                LinkEnd("gate", "kicked by order", how="fin"))
         return mqtt.write_connack(self.level, code, present, properties)
 
     async def _send(self, packets):
@@ -357,6 +373,8 @@ class Link:
         if not packets:
             return
         how = self._fault("downlink") if self.identity else "whole"
+        if how == "pinged" and self.transport == "mqtts":
+            how = "fragments"
         async with self._sending:
             if how == "merged":
                 # many in one message, and the last one not whole

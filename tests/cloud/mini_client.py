@@ -69,6 +69,14 @@ class Closed(Exception):
         self.code = code
 
 
+def _dial(port, root, name):
+    plain = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+    if not root:
+        return plain
+    context = ssl.create_default_context(cafile=root)
+    return context.wrap_socket(plain, server_hostname=name)
+
+
 class Client:
     """A WebSocket link; upgrades at once."""
 
@@ -78,11 +86,7 @@ class Client:
         self._bytes = b""
         self._mqtt = b""
         self._leaving = False
-        self._socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
-        if root:
-            context = ssl.create_default_context(cafile=root)
-            self._socket = context.wrap_socket(self._socket,
-                                               server_hostname=name)
+        self._socket = _dial(port, root, name)
         key = base64.b64encode(os.urandom(16))
         lines = [f"GET {path} HTTP/1.1", f"Host: {name}:{port}",
                  "Upgrade: websocket", "Connection: Upgrade",
@@ -95,6 +99,10 @@ class Client:
             self._receive()
         head, _, self._bytes = self._bytes.partition(b"\r\n\r\n")
         self.status = int(head.split()[1])
+        self.headers = {
+            key.strip().lower(): value.strip() for key, _, value in (
+                line.partition(":")
+                for line in head.decode().split("\r\n")[1:])}
         accept = base64.b64encode(hashlib.sha1(
             key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
         assert self.status != 101 or accept in head
@@ -187,3 +195,24 @@ class Client:
         if not data:
             raise Closed(1006)
         self._bytes += data
+
+
+class StreamClient(Client):
+    """MQTT in TLS, without WebSocket."""
+
+    def __init__(self, port, root, name="localhost"):
+        # not that of the parent: nothing is upgraded here
+        self.frames = []
+        self._bytes = self._mqtt = b""
+        self._socket = _dial(port, root, name)
+
+    def send(self, data):
+        self._socket.sendall(data)
+
+    def close(self, _code=None):
+        self._socket.shutdown(socket.SHUT_WR)
+        return self.closed()
+
+    def _read_frame(self):
+        self._receive()
+        self._mqtt, self._bytes = self._mqtt + self._bytes, b""

@@ -1,6 +1,7 @@
 """Tests of the emulated cloud alone, with a client of their own."""
 
 import concurrent.futures
+import email.utils
 import hashlib
 import json
 import os
@@ -13,12 +14,13 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 
 import pytest
 
 import mini_client
-from mini_client import (DISCONNECT, PINGREQ, TIMEOUT, Client, packet,
-                         publish, subscribe)
+from mini_client import (DISCONNECT, PINGREQ, TIMEOUT, Client, StreamClient,
+                         packet, publish, subscribe)
 
 HERE = pathlib.Path(__file__).parent
 KEY = "a1B2c3D4e5F"
@@ -52,8 +54,9 @@ class Cloud:
         except BaseException:
             self.tidy()
             raise
-        self.root = None
+        self.root = self.mqtts_root = None
         self.port = self.ready["port"]
+        self.mqtts_port = self.ready["mqtts_port"]
         self.broker_port = self.ready["mosquitto_port"]
 
     def _read(self):
@@ -107,8 +110,11 @@ def fixture_certs(tmp_path_factory):
 def fixture_shared(tmp_path_factory, certs):
     cloud = Cloud(tmp_path_factory.mktemp("cloud"),
                   "--cert", certs / "server.pem",
-                  "--key", certs / "server.key")
+                  "--key", certs / "server.key",
+                  "--mqtts-cert", certs / "untrusted.pem",
+                  "--mqtts-key", certs / "server.key")
     cloud.root = str(certs / "root.pem")
+    cloud.mqtts_root = str(certs / "other-root.pem")
     yield cloud
     assert cloud.stop() == 0
     cloud.tidy()
@@ -156,18 +162,19 @@ def credentials(name="pump_0", bare="1", method="hmacsha256", mode=2,
             mini_client.sign(secret, content, (method or "hmacmd5")[4:]))
 
 
-def knock(cloud, connect, path="/mqtt", subprotocol="mqtt"):
+def knock(cloud, connect, path="/mqtt", subprotocol="mqtt", mqtts=False):
     """Sends CONNECT; returns the client and the body of its CONNACK."""
-    client = Client(cloud.port, cloud.root, path, subprotocol)
+    client = (StreamClient(cloud.mqtts_port, cloud.mqtts_root) if mqtts
+              else Client(cloud.port, cloud.root, path, subprotocol))
     client.send(connect)
     first, body = client.packet()
     assert first == 0x20
     return client, body
 
 
-def login(cloud, name="pump_0", level=4, clean=True, **options):
+def login(cloud, name="pump_0", level=4, clean=True, mqtts=False, **options):
     client, body = knock(cloud, mini_client.connect(
-        *credentials(name, **options), level=level, clean=clean))
+        *credentials(name, **options), level=level, clean=clean), mqtts=mqtts)
     assert body[1] == 0, f"CONNACK {body[1]}"
     return client
 
@@ -228,10 +235,10 @@ def test_the_published_signature_is_accepted(cloud):
             "user_name": "device&pk", "sign_method": "hmacsha1",
             "secure_mode": "2", "timestamp": "789", "extra": {},
             "keep_alive": 60, "level": 4, "clean": True, "will": False,
-            "path": "/any/path", "subprotocol": "mqtt",
+            "transport": "wss", "path": "/any/path", "subprotocol": "mqtt",
             "host": f"localhost:{cloud.port}", "extensions": None,
             "tls": "TLSv1.3", "resumed": False, "sni": "localhost",
-            "open_before": 0}
+            "in_last_minute": 1, "open_before": 0}
 
 
 @pytest.mark.parametrize("client_id, password", [
@@ -694,6 +701,12 @@ def test_orders_are_checked(cloud):
                   {"cmd": "fault", "downlink": "odd"},
                   {"cmd": "fault", "connack_delay": "long"},
                   {"cmd": "drop", "how": "gently"},
+                  {"cmd": "fault", "kick_after": "soon"},
+                  {"cmd": "fault", "logins_per_minute": 0},
+                  {"cmd": "fault", "upgrade_status": 99},
+                  {"cmd": "fault", "upgrade_headers": {"Location": 1}},
+                  {"cmd": "fault", "date_offset": "late"},
+                  {"cmd": "fault", "chain": "/no/such/file"},
                   {"cmd": "fault", "product_key": KEY, "refuse": 3},
                   {"cmd": "fault", "device_name": "pump_0",
                    "product_key": KEY, "subprotocol": "ignored"}):
@@ -803,6 +816,162 @@ def test_connack_of_level_five_can_tell_more(cloud):
         assert body == b"\0\0"
 
 
+@pytest.mark.parametrize("mqtts", [False, True])
+def test_logins_can_be_too_many(cloud, mqtts):
+    name = f"pump_{100 + mqtts}"
+    cloud.order(cmd="fault", logins_per_minute=2)
+    for level, codes in ((4, (0, 0, 3)), (5, (0x97,))):
+        for code in codes:
+            client, body = knock(cloud, mini_client.connect(
+                *credentials(name), level=level), mqtts=mqtts)
+            with client:
+                assert body[:2] == bytes([0, code])
+                cloud.wait("login", code=code, reason="over quota" if code
+                           else "accepted")
+    cloud.order(cmd="clear")
+    with login(cloud, name, mqtts=mqtts):
+        assert cloud.wait("login")["in_last_minute"] == 5
+
+
+@pytest.mark.parametrize("mqtts", [False, True])
+def test_a_login_can_be_followed_by_a_kick(cloud, mqtts):
+    cloud.order(cmd="fault", product_key=KEY, device_name="pump_0",
+                kick_after=0)
+    with login(cloud, "pump_1") as other:
+        with login(cloud, mqtts=mqtts) as client:
+            assert client.closed() == 1006
+        cloud.wait("disconnect", device_name="pump_0",
+                   reason="kicked by order")
+        other.send(PINGREQ)
+        assert other.packet()[0] == 0xD0
+
+
+def test_upgrades_can_get_another_answer(cloud):
+    for status, headers in ((404, {}), (503, {"Retry-After": "5"}),
+                            (302, {"Location": "http://portal.test/login"})):
+        cloud.order(cmd="fault", upgrade_status=status,
+                    upgrade_headers=headers)
+        with Client(cloud.port, cloud.root) as client:
+            assert client.status == status
+            for name, value in headers.items():
+                assert client.headers[name.lower()] == value
+        assert cloud.wait("upgrade", status=status)["ordered"]
+    cloud.order(cmd="clear")
+    with login(cloud):
+        pass
+
+
+@pytest.mark.parametrize("offset", [0, -3600, 86400 * 365])
+def test_answers_hold_the_date(cloud, offset):
+    cloud.order(cmd="fault", date_offset=offset)
+    for status in (None, 404):
+        cloud.order(cmd="fault", upgrade_status=status)
+        with Client(cloud.port, cloud.root) as client:
+            date = email.utils.parsedate_to_datetime(client.headers["date"])
+            assert abs(date.timestamp() - offset - time.time()) < TIMEOUT
+
+
+@pytest.mark.parametrize("mqtts", [False, True])
+def test_the_chain_can_be_another(cloud, certs, mqtts):
+    cloud.order(cmd="fault", chain=str(certs / "expired.pem"))
+    with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
+        if mqtts:
+            StreamClient(cloud.mqtts_port, cloud.root)
+        else:
+            Client(cloud.port, cloud.root)
+    cloud.order(cmd="clear")
+    with login(cloud, mqtts=mqtts):
+        pass
+
+
+# Without WebSocket
+
+
+@pytest.mark.parametrize("level", [3, 4, 5])
+def test_a_stream_has_the_same_rules(cloud, level):
+    topic = f"/{KEY}/pump_0/user/echo"
+    with login(cloud, level=level, mqtts=True) as client:
+        line = cloud.wait("login", accepted=True)
+        assert line["transport"] == "mqtts" and line["sni"] == "localhost"
+        assert line["tls"] == "TLSv1.3" and line["secure_mode"] == "2"
+        assert line["path"] is line["subprotocol"] is line["host"] is None
+        client.send(subscribe(topic, level=level))
+        assert client.packet()[0] == 0x90
+        client.send(publish(topic, b"there", level=level))
+        first, body = client.packet()
+        assert first == 0x30 and body.endswith(b"there")
+        client.send(publish("/not/mine", b"", level=level))
+        cloud.wait("breach", rule="foreign topic", action="dropped")
+        client.send(DISCONNECT)
+        assert client.close() == 1006
+    line = cloud.wait("disconnect", clean=True)
+    assert line["ws_close"] is None
+
+
+@pytest.mark.parametrize("changes, code", [
+    ({"mode": 3}, 2), ({"secret": "wrong"}, 4), ({"name": "stranger"}, 5)],
+    ids=str)
+def test_a_bad_login_over_a_stream(cloud, changes, code):
+    client, body = knock(cloud, mini_client.connect(*credentials(**changes)),
+                         mqtts=True)
+    with client:
+        assert body == bytes([0, code])
+        assert client.closed() == 1006
+
+
+def test_a_stream_may_be_cut_anywhere(cloud):
+    connect = mini_client.connect(*credentials())
+    with StreamClient(cloud.mqtts_port, cloud.mqtts_root) as client:
+        for byte in connect + PINGREQ:
+            client.send(bytes([byte]))
+        assert client.packet() == (0x20, b"\0\0")
+        assert client.packet()[0] == 0xD0
+        client.send(PINGREQ * 2)
+        for _ in range(2):
+            assert client.packet()[0] == 0xD0
+    cloud.wait("disconnect", clean=False)
+    assert not [line for line in cloud.seen if line["event"] == "unaligned"]
+
+
+@pytest.mark.parametrize("how", ["bytes", "fragments", "pinged", "merged"])
+def test_a_stream_down_can_be_cut_too(cloud, how):
+    cloud.order(cmd="fault", downlink=how)
+    with login(cloud, mqtts=True) as client:
+        client.send(subscribe("/not/mine", f"/{KEY}/pump_0/user/x"))
+        assert client.packet() == (0x90, b"\0\1\x80\1")
+
+
+@pytest.mark.parametrize("how", ["close", "fin", "abort"])
+def test_a_stream_can_be_dropped(cloud, how):
+    with login(cloud, level=5, mqtts=True) as client:
+        answer = cloud.order(cmd="drop", how=how, reason_code=0x8B)
+        assert answer == {"ok": True, "dropped": 1}
+        if how != "abort":      # which takes back what is on its way
+            assert client.packet() == (0xE0, b"\x8b")
+        assert client.closed() == 1006
+
+
+def test_one_session_whatever_the_transport(cloud):
+    with login(cloud) as first, login(cloud, mqtts=True) as second:
+        cloud.wait("login", open_before=1)
+        assert first.closed() == 1006
+        with login(cloud) as third:
+            assert second.closed() == 1006
+            third.send(PINGREQ)
+            assert third.packet()[0] == 0xD0
+
+
+@pytest.mark.parametrize("data, rule", [
+    (publish(f"/{KEY}/pump_0/user/x", b"", qos=2), "QoS 2"),
+    (packet(0xF0), "malformed"), (b"\x30\xff\xff\xff\xff\x01", "malformed")],
+    ids=["QoS 2", "no packet", "length"])
+def test_a_breach_ends_a_stream(cloud, data, rule):
+    with login(cloud, mqtts=True) as client:
+        client.send(data)
+        assert client.closed() == 1006
+    cloud.wait("breach", rule=rule, action="closed")
+
+
 # The program
 
 
@@ -838,6 +1007,19 @@ def test_the_broker_ends_with_the_gate(start, number):
     assert cloud.process.wait(TIMEOUT) == (-number if killed else 0)
     assert os.path.exists(cloud.control_path) == killed
     assert has_ended(broker)
+
+
+def test_a_stream_ends_with_the_gate(start, certs):
+    cloud = start("--mqtts-cert", certs / "server.pem",
+                  "--mqtts-key", certs / "server.key")
+    root = str(certs / "root.pem")
+    cloud.mqtts_root = root
+    with (StreamClient(cloud.mqtts_port, root) as silent,
+          login(cloud, mqtts=True) as client):
+        cloud.process.terminate()
+        for each in (silent, client):
+            assert each.closed() == 1006
+    assert cloud.process.wait(TIMEOUT) == 0
 
 
 def has_ended(process):
