@@ -17,6 +17,17 @@ def descriptors(pid):
     return {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
 
 
+def limit_descriptors(pid, free):
+    """Lets the process open so many more; None: as many as it likes."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    soft = hard
+    if free is not None:
+        taken = descriptors(pid)
+        free_ones = (at for at in itertools.count() if at not in taken)
+        soft = next(itertools.islice(free_ones, free, None))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def stopped(pid):
     """Whether all threads are."""
     states = [pathlib.Path(f"/proc/{pid}/task/{task}/stat").read_text()
@@ -61,15 +72,7 @@ class Bystander:
         wait_until(lambda: len(descriptors(self.proxy.pid)) == self.at_rest)
 
     def limit_descriptors(self, free):
-        """Lets the proxy open so many more; None: as many as it likes."""
-        _, hard = resource.prlimit(self.proxy.pid, resource.RLIMIT_NOFILE)
-        soft = hard
-        if free is not None:
-            taken = descriptors(self.proxy.pid)
-            free_ones = (at for at in itertools.count() if at not in taken)
-            soft = next(itertools.islice(free_ones, free, None))
-        resource.prlimit(self.proxy.pid, resource.RLIMIT_NOFILE,
-                         (soft, hard))
+        limit_descriptors(self.proxy.pid, free)
 
     @contextlib.contextmanager
     def halted(self, really=True):

@@ -5,6 +5,7 @@ import contextlib
 import pytest
 
 from cloud_process import Cloud, make_certs
+from egress import Ways
 from mqtt_raw import Client
 from proxy import Proxy
 
@@ -29,6 +30,13 @@ def ws_cloud(tmp_path_factory):
     with contextlib.closing(
             Cloud(tmp_path_factory.mktemp("cloud"))) as cloud:
         yield cloud
+
+
+@pytest.fixture(scope="session")
+def ways(certs):
+    """Egress proxies by name; each starts when it is first asked for."""
+    with contextlib.closing(Ways(certs)) as running:
+        yield running
 
 
 @pytest.fixture
@@ -59,7 +67,7 @@ class Starter:
     def settings(self, cloud, more):
         """Those that lead to the cloud, and more."""
         own = {"cloud": {"port": cloud.port,
-                         "transport": "wss" if cloud.tls else "ws"},
+                         "transports": "wss" if cloud.tls else "ws"},
                "tls": {"ca_file": self._certs / "root.pem"}}
         return {name: {**own.get(name, {}), **more.get(name, {})}
                 for name in {**own, **more}}
@@ -122,6 +130,8 @@ def pytest_runtest_makereport(item):
     if "start" in parts:
         for proxy in parts["start"].proxies:
             report.sections.append((proxy.folder.name, proxy.raw_log()))
+    if "ways" in parts:
+        report.sections.append(("egress proxies", parts["ways"].said()))
     for name in ("cloud", "plain_cloud"):
         if name in parts:
             report.sections.append((name, "\n".join(

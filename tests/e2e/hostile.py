@@ -207,6 +207,7 @@ class Hostile:
 
     def __init__(self, cert=None, key=None):
         self._context = None
+        self.transport = "wss" if cert else "ws"
         if cert:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(cert, key)

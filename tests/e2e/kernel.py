@@ -4,7 +4,7 @@ import time
 
 from proxy import TIMEOUT
 
-ESTABLISHED = 1
+ESTABLISHED, LISTEN = 1, 10
 
 
 def connections(local=None, remote=None):

@@ -9,11 +9,13 @@ TIMEOUT = 30
 NAMES = {3: "MQIsdp", 4: "MQTT", 5: "MQTT"}
 
 CONNACK, PUBLISH, PUBACK, SUBACK = 2, 3, 4, 9
-PINGRESP, DISCONNECT_KIND = 13, 14
+PINGRESP, DISCONNECT_KIND, AUTH = 13, 14, 15
 
 # MQTT 5.0 2.2.2.2, the ones that are written or looked for here
 SESSION_EXPIRY, ASSIGNED_CLIENT_ID, SERVER_KEEP_ALIVE = 0x11, 0x12, 0x13
 SERVER_REFERENCE, USER_PROPERTY = 0x1C, 0x26
+AUTH_METHOD, AUTH_DATA = 0x15, 0x16
+RESPONSE_INFORMATION, REASON_STRING = 0x1A, 0x1F
 
 
 def varint(number):
@@ -43,18 +45,24 @@ def user_property(name, value):
     return bytes([USER_PROPERTY]) + text(name) + text(value)
 
 
+def text_property(identifier, value):
+    """One of a string, or of bytes."""
+    return bytes([identifier]) + text(value)
+
+
 def session_expiry(seconds):
     return struct.pack("!BI", SESSION_EXPIRY, seconds)
 
 
 def connect(client_id, level=4, keep_alive=60, clean=True, user_name=None,
-            password=None, will=None, properties=b""):
+            password=None, will=None, properties=b"", will_properties=b""):
     """will: (topic, payload)."""
     flags = 2 if clean else 0
     payload = text(client_id)
     if will is not None:
         flags |= 0x04
-        payload += block(level) + text(will[0]) + text(will[1])
+        payload += (block(level, will_properties) + text(will[0])
+                    + text(will[1]))
     if user_name is not None:
         flags |= 0x80
         payload += text(user_name)
@@ -81,6 +89,16 @@ def puback(number):
 def subscribe(*filters, qos=1, number=1, level=4):
     return packet(0x82, struct.pack("!H", number) + block(level)
                   + b"".join(text(name) + bytes([qos]) for name in filters))
+
+
+def auth(code, method=None, data=None):
+    """AUTH of level 5; without a method it has no properties."""
+    properties = b""
+    if method is not None:
+        properties += text_property(AUTH_METHOD, method)
+    if data is not None:
+        properties += text_property(AUTH_DATA, data)
+    return packet(0xF0, bytes([code]) + block(5, properties))
 
 
 PINGREQ, DISCONNECT = packet(0xC0), packet(0xE0)
@@ -143,7 +161,8 @@ def read_properties(data):
 class Client:
     """A TCP connection that speaks MQTT."""
 
-    def __init__(self, port, receive_buffer=None, source="127.0.0.1"):
+    def __init__(self, port, receive_buffer=None, source="127.0.0.1",
+                 host="127.0.0.1"):
         self.level = 4
         self._bytes = bytearray()
         self.socket = socket.socket()
@@ -153,7 +172,7 @@ class Client:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.settimeout(TIMEOUT)
         self.socket.bind((source, 0))
-        self.socket.connect(("127.0.0.1", port))
+        self.socket.connect((host, port))
 
     def __enter__(self):
         return self
@@ -257,6 +276,11 @@ class Client:
             if found:
                 return found
             self._read()
+
+    def arrived(self):
+        """Reads once; returns the packets that are whole then."""
+        self._read()
+        return list(iter(self._take, None))
 
     def until_closed(self):
         """Reads to the end; returns the packets that still came."""

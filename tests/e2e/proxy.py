@@ -12,9 +12,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # slow enough for a sanitizer on a busy machine; nothing waits this long
 # unless it fails
 TIMEOUT = 30
+# for env=: a sanitizer keeps freed memory, which is not what tests measure
+FRUGAL = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")
+          + ":quarantine_size_mb=1"}
 
 _PAIR = re.compile(r'([\w.]+)=(?:"([^"]*)"|(\S*))')
 _SECRET = re.compile(r"^\s*(?:device_secret|password)\s*=\s*(\S+)", re.M)
+# what says which egress proxy to use
+_WAYS_OUT = re.compile(r"(?:https?|all|no)_proxy", re.I)
 _REPORT = re.compile(r"(Address|Leak|Thread|UndefinedBehavior)Sanitizer"
                      r"|runtime error:")
 
@@ -29,6 +34,12 @@ def program():
         if path.exists():
             return str(path)
     raise RuntimeError("no mqtt-wss-proxy: build it, or set MQTT_WSS_PROXY")
+
+
+def environment():
+    """That of the tests, without its egress proxies."""
+    return {name: value for name, value in os.environ.items()
+            if not _WAYS_OUT.fullmatch(name)}
 
 
 def write_ini(path, sections):
@@ -91,7 +102,10 @@ class Proxy:
     def set_settings(self, settings):
         if not isinstance(settings, str):
             own = {"listen": {"address": "127.0.0.1", "port": 0},
-                   "log": {"level": "debug"}}
+                   "log": {"level": "debug"},
+                   # devices of tests come back as often as they like
+                   "dial": {"per_device": 0, "network_first": 0,
+                            "refused_first": 0, "kicked_first": 0}}
             settings = {name: {**own.get(name, {}), **settings.get(name, {})}
                         for name in {**own, **settings}}
         write_ini(self.folder / "proxy.ini", settings)
@@ -115,11 +129,13 @@ class Proxy:
     def start(self):
         """Starts it; what listens is there after ready()."""
         self.process = subprocess.Popen(
-            # not to be left behind when the tests are killed
-            ["setpriv", "--pdeathsig", "KILL", program(), "run",
-             "--config", str(self.folder / "proxy.ini")],
+            # not to be left behind when the tests are killed; what may be
+            # preloaded is for the proxy alone
+            ["setpriv", "--pdeathsig", "KILL",
+             "env", *(f"{name}={text}" for name, text in self._env.items()),
+             program(), "run", "--config", str(self.folder / "proxy.ini")],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            env={**os.environ, **self._env})
+            env=environment())
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         return self

@@ -1,7 +1,6 @@
 """Whoever does not read is waited for, in the kernel's buffers and not in
 the proxy's memory."""
 
-import os
 import threading
 import time
 
@@ -10,13 +9,11 @@ import pytest
 import mqtt_raw as mqtt
 from cloud_process import topic_of
 from kernel import wait_until_unread
+from proxy import FRUGAL
 
 PIECE = 256 * 1024
 PIECES = 200                # 50 MiB in all
 GROWTH_MAX = 8 * 1024 * 1024
-# a sanitizer keeps freed memory, which is not what is measured here
-FRUGAL = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")
-          + ":quarantine_size_mb=1"}
 
 
 def pieces():
@@ -67,7 +64,6 @@ def test_waiting_costs_nothing(cloud, start, dial, listen):
     proxy = start(cloud, entry, other)
     app = listen(cloud, topic_of(entry), qos=0)
     device, reader = dial(proxy), dial(proxy, receive_buffer=4096)
-    device.log_in(entry["label"], keep_alive=1)
     reader.log_in(other["label"])
     reader.subscribe(topic_of(other))
     source = dial(cloud)
@@ -75,20 +71,21 @@ def test_waiting_costs_nothing(cloud, start, dial, listen):
     source.send(*(mqtt.publish(topic_of(other), piece)
                   for piece in pieces()))
     wait_until_unread(remote=cloud.port)
+    device.log_in(entry["label"], keep_alive=2)
     writer = threading.Thread(target=device.send, args=[
         mqtt.publish(topic_of(entry), piece) for piece in pieces()])
     with cloud.halted():
         writer.start()
         wait_until_unread(local=proxy.port)
         used = proxy.cpu()
-        time.sleep(2.5)     # well over the keep-alive
+        time.sleep(4)       # well over the keep-alive
         assert proxy.cpu() - used < 0.25
+        assert not proxy.logs("session_end")
     for at, piece in enumerate(pieces()):
         assert app.receive().payload == piece, at
     for at, piece in enumerate(pieces()):
         assert reader.receive().payload == piece, at
     writer.join()
-    assert not proxy.logs("session_end")
 
 
 def test_others_are_not_held_up(cloud, start, dial):
@@ -109,20 +106,6 @@ def test_others_are_not_held_up(cloud, start, dial):
     for at in range(1, 51):
         other.send(mqtt.publish(topic_of(quick), f"{at}"))
         assert other.receive().payload == b"%d" % at
-
-
-def test_device_stuck_for_too_long(cloud, start, dial):
-    entry = cloud.device()
-    proxy = start(cloud, entry, limits={"device_write_timeout": "300ms"})
-    device = dial(proxy, receive_buffer=4096)
-    device.log_in(entry["label"])
-    device.subscribe(topic_of(entry))
-    app = dial(cloud)
-    app.log_in("app")
-    app.send(*(mqtt.publish(topic_of(entry), piece)
-               for piece in pieces()[:40]))
-    assert proxy.wait_log("session_end")["reason"] == "device_stuck"
-    assert not cloud.wait("disconnect", entry)["clean"]
 
 
 def test_cloud_stuck_for_too_long(cloud, start, dial):

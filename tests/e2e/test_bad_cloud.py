@@ -2,6 +2,8 @@
 and what to mend, the waiting device gets the CONNACK of its level, and other
 sessions do not notice."""
 
+import copy
+import email.utils
 import random
 import socket
 import time
@@ -22,18 +24,31 @@ GOOD = b"\x20\x02\0\0"          # CONNACK: accepted
 GOOD5 = b"\x20\x03\0\0\0"
 
 
-class Stage:
-    """A proxy with a device whose cloud is hostile, and a bystander."""
+def entry_for(cloud, server, **keys):
+    keys.setdefault("port", server.port if server else None)
+    keys.setdefault("transports", getattr(server, "transport", None))
+    return cloud.device(**keys)
 
-    def __init__(self, cloud, start, server, env=None, settings=None,
-                 **entry):
-        entry.setdefault("port", server.port if server else None)
+
+class Stage:
+    """A proxy with a device whose cloud is hostile, and a bystander; with
+    another hostile cloud beside, a second one of the same proxy."""
+
+    def __init__(self, cloud, start, server, beside=None, env=None,
+                 settings=None, **keys):
         self.server = server
-        self.entry = cloud.device(**entry)
-        good = cloud.device()
-        self.proxy = start(cloud, good, self.entry, env=env,
-                           **(settings or {}))
-        self.good = Bystander(self.proxy, good)
+        self.entry = entry_for(cloud, server, **keys)
+        entries = [cloud.device(), self.entry]
+        if beside:
+            entries.append(entry_for(cloud, beside))
+        self.proxy = start(cloud, *entries, env=env, **(settings or {}))
+        self.good = Bystander(self.proxy, entries[0])
+        if beside:
+            self.beside = copy.copy(self)
+            self.beside.server, self.beside.entry = beside, entries[2]
+
+    def play(self, script):
+        return self.server.play(script)
 
     def connect(self, level=4, **options):
         device = self.good.device(**options)
@@ -94,6 +109,16 @@ def plain():
     with Hostile() as server:
         yield server
         assert server.uninvited == 0
+
+
+@pytest.fixture
+def both(stage, plain, wss):
+    """both(...) -> two Stages of one proxy: without TLS, and with it."""
+    def build(**options):
+        first = stage(plain, beside=wss, **options)
+        return first, first.beside
+
+    return build
 
 
 def timeouts(**milliseconds):
@@ -179,14 +204,14 @@ TLS_ANSWERS = {
 
 @pytest.mark.parametrize("name", TLS_ANSWERS)
 def test_no_tls_on_the_port(stage, plain, name):
-    here = stage(plain)
+    here = stage(plain, transports="wss")
     plain.play(then(ws.Peer.receive, sends(TLS_ANSWERS[name]),
                     ws.Peer.hold))
     here.refuses(4, "tls_failed", "cloud_closed")
 
 
 def test_tls_on_a_plain_port(stage, plain):
-    here = stage(plain, transport="ws")
+    here = stage(plain)
     plain.play(then(ws.Peer.request, sends(b"\x15\3\3\0\2\2\x46"),
                     ws.Peer.hold))
     line = here.refuses(4, "upgrade_not_http")
@@ -196,20 +221,51 @@ def test_tls_on_a_plain_port(stage, plain):
 # Silence, in each state
 
 SILENT = {
-    "tls": (ws.Peer.receive, "tls_timeout"),
-    "upgrade": (ws.Peer.request, "upgrade_timeout"),
-    "login": (then(ws.Peer.upgrade, ws.Peer.packet), "login_timeout"),
+    "upgrade": ws.Peer.request,
+    "upgrade, within the answer": then(
+        ws.Peer.request, sends(b"HTTP/1.1 101 Switching")),
+    "login": then(ws.Peer.upgrade, ws.Peer.packet),
+    "login, within CONNACK": then(ws.Peer.upgrade, ws.Peer.packet,
+                                  sends(frame(BINARY, GOOD)[:4])),
 }
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("state", SILENT)
-def test_silence(stage, wss, state, level):
-    step, reason = SILENT[state]
-    here = stage(wss, settings=timeouts(**{state: 500}))
-    wss.play(then(step, ws.Peer.hold))
-    line = here.refuses(level, reason)
-    assert "500 ms" in line["detail"]
+def test_silence_in_tls(stage, wss, level):
+    here = stage(wss, settings=timeouts(tls=500))
+    wss.play(then(ws.Peer.receive, ws.Peer.hold))
+    assert "500 ms" in here.refuses(level, "tls_timeout")["detail"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", SILENT)
+def test_silence(both, name, level):
+    state = name.partition(",")[0]
+    for here in both(settings=timeouts(**{state: 500})):
+        here.play(then(SILENT[name], ws.Peer.hold))
+        line = here.refuses(level, f"{state}_timeout")
+        assert "500 ms" in line["detail"]
+
+
+@pytest.mark.parametrize("data, told", [
+    (frame(BINARY, publish("a", "x" * 1000, level=5))[:1], [0x89]),
+    (frame(BINARY, publish("a", "x" * 1000, level=5))[:3], [0x89]),
+    (frame(BINARY, publish("a", "x" * 1000, level=5))[:600], None),
+    (frame(PING, b"x" * 100)[:50], [0x89])],
+    ids=["header", "longer header", "payload", "ping"])
+def test_silence_within_a_frame(both, data, told):
+    """A cloud that does not end its frame does not answer a ping either."""
+    for here in both(settings={"cloud": {"ping_interval": "200ms",
+                                         "ping_timeout": "300ms"}}):
+        here.play(then(lambda peer: peer.login(GOOD5), sends(data),
+                       ws.Peer.hold))
+        device = here.online(level=5)
+        if told is None:
+            with pytest.raises(AssertionError, match="half a packet"):
+                device.until_closed()
+        else:
+            assert device.until_closed() == disconnect(5, *told)
+        here.end("cloud_silent")
 
 
 def drip(data, pause):
@@ -270,7 +326,7 @@ def goes(here, before, data, how, at_once):
 @pytest.mark.parametrize("transport", ["ws", "wss"])
 def test_reset(stage, plain, wss, transport, state, at_once):
     server = plain if transport == "ws" else wss
-    here = stage(server, transport=transport)
+    here = stage(server, transports=transport)
     server.play(goes(here, *GOES[state], ws.Peer.reset, at_once))
     here.refuses(4, "cloud_reset")
 
@@ -280,7 +336,7 @@ def test_reset(stage, plain, wss, transport, state, at_once):
 @pytest.mark.parametrize("transport", ["ws", "wss"])
 def test_closed(stage, plain, wss, transport, state, at_once):
     server = plain if transport == "ws" else wss
-    here = stage(server, transport=transport)
+    here = stage(server, transports=transport)
     server.play(goes(here, *GOES[state], ws.Peer.fin, at_once))
     if transport == "wss" and state in BEFORE_TLS:
         reasons = ["tls_failed"]
@@ -305,7 +361,7 @@ def test_closed(stage, plain, wss, transport, state, at_once):
 @pytest.mark.parametrize("transport", ["ws", "wss"])
 def test_link_cut(stage, plain, wss, transport, at_once, data, how):
     server = plain if transport == "ws" else wss
-    here = stage(server, transport=transport)
+    here = stage(server, transports=transport)
     server.play(goes(here, then(ws.Peer.upgrade, ws.Peer.packet),
                      frame(BINARY, GOOD5) + data, how, at_once))
     device = here.online(level=5)
@@ -341,6 +397,13 @@ BAD_ANSWERS = {
     "404": (status("404 Not Found"), "upgrade_refused", "path"),
     "503": (status("503 Service Unavailable", "Retry-After: 120"),
             "upgrade_refused", "Retry-After: 120"),
+    "407": (status("407 Proxy Authentication Required",
+                   "Proxy-Authenticate: Basic"),
+            "upgrade_refused", "407"),
+    "429": (status("429 Too Many Requests", "Retry-After: 30"),
+            "upgrade_refused", "Retry-After: 30"),
+    "302": (status("302 Found", "Location: /elsewhere"),
+            "upgrade_redirected", "/elsewhere"),
     "200": (status("200 OK", body=b"<html>log in here</html>"),
             "upgrade_refused", "captive portal"),
     "301": (status("301 Moved", "Location: https://login.example/?x"),
@@ -405,27 +468,34 @@ BAD_ANSWERS = {
 
 
 @pytest.mark.parametrize("name", BAD_ANSWERS)
-def test_bad_answer(stage, wss, name):
+def test_bad_answer(both, name):
     answer, reason, words = BAD_ANSWERS[name]
-    here = stage(wss)
-    wss.play(lambda peer: (peer.send(answer(peer.request())), peer.hold()))
-    line = here.refuses(4, reason)
-    assert words in line["detail"], line
-    assert "\x1b" not in here.proxy.raw_log()
+    for here in both():
+        here.play(lambda peer: (peer.send(answer(peer.request())),
+                                peer.hold()))
+        line = here.refuses(4, reason)
+        assert words in line["detail"], line
+        assert "\x1b" not in here.proxy.raw_log()
 
 
-def test_server_that_asks_for_patience(stage, wss):
-    here = stage(wss)
-    wss.play(answers(status("503 Service Unavailable",
-                            "Retry-After: 120")(None)))
-    here.refuses(4, "upgrade_refused")
-    here.good.alone()
-    # nobody plays for a second connection: it must not come
-    again = here.connect(5)
-    assert again.until_closed() == connack(5, 3, 0x88)
-    line = here.proxy.wait_log("session_end", label=here.entry["label"],
-                               count=2)
-    assert line["reason"] == "cloud_busy" and line["detail"], line
+@pytest.mark.parametrize("line, when", [
+    ("503 Service Unavailable", lambda: 120),
+    ("429 Too Many Requests", lambda: 120),
+    ("503 Service Unavailable", lambda: email.utils.formatdate(
+        time.time() + 120, usegmt=True))],
+    ids=["503", "429", "a date"])
+def test_server_that_asks_for_patience(both, line, when):
+    for here in both():
+        here.play(answers(status(line, f"Retry-After: {when()}")(None)))
+        assert line in here.refuses(4, "upgrade_refused")["detail"]
+        here.good.alone()
+        # nobody plays for a second connection: it must not come
+        again = here.connect(5)
+        assert again.until_closed() == connack(5, 3, 0x88)
+        again.close()
+        end = here.proxy.wait_log("session_end", label=here.entry["label"],
+                                  count=2)
+        assert end["reason"] == "cloud_busy" and end["detail"], end
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -435,7 +505,7 @@ def test_bad_answer_at_each_level(stage, wss, level):
     here.refuses(level, "upgrade_refused")
 
 
-def test_endless_header(stage, wss):
+def test_endless_header(both):
     def script(peer):
         peer.request()
         peer.send(b"HTTP/1.1 101 Switching Protocols\r\nX-Note: ")
@@ -443,16 +513,22 @@ def test_endless_header(stage, wss):
             while True:
                 peer.send(b"x" * 65536)
 
-    here = stage(wss)
-    ended = wss.play(script)
-    here.refuses(4, "upgrade_bad_answer")
-    ended.result(TIMEOUT)
+    for here in both():
+        ended = here.play(script)
+        here.refuses(4, "upgrade_bad_answer")
+        ended.result(TIMEOUT)
 
 
 GOOD_ANSWERS = {
     "no subprotocol": lambda peer: peer.upgrade(Sec_WebSocket_Protocol=None),
     "other case": lambda peer: peer.upgrade(
         Upgrade="WebSocket", Connection="keep-alive, UPGRADE"),
+    "names in other case": lambda peer: peer.send(
+        switching(peer.request(), UPGRADE="websocket", Upgrade=None,
+                  connection="upgrade", Connection=None).replace(
+                      b"Sec-WebSocket-A", b"sEC-wEBSOCKET-a")),
+    "Connection twice": lambda peer: peer.upgrade(
+        "connection: x, upgrade ,y", Connection="keep-alive"),
     "1xx before": lambda peer: peer.send(
         b"HTTP/1.1 100 Continue\r\n\r\n"
         b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
@@ -469,20 +545,20 @@ GOOD_ANSWERS = {
 
 
 @pytest.mark.parametrize("name", GOOD_ANSWERS)
-def test_good_answer(stage, wss, name):
-    here = stage(wss)
+def test_good_answer(both, name):
+    for here in both():
 
-    def script(peer):
-        GOOD_ANSWERS[name](peer)
-        if "segment" not in name:
-            assert peer.packet()[0] == 0x10
-        peer.message(GOOD)
-        assert peer.packet() == publish("a", "hello")
+        def script(peer):
+            GOOD_ANSWERS[name](peer)
+            if "segment" not in name:
+                assert peer.packet()[0] == 0x10
+            peer.message(GOOD)
+            assert peer.packet() == publish("a", "hello")
 
-    played = wss.play(script)
-    device = here.online()
-    device.send(publish("a", "hello"))
-    played.result(TIMEOUT)
+        played = here.play(script)
+        device = here.online()
+        device.send(publish("a", "hello"))
+        played.result(TIMEOUT)
 
 
 # Frames
@@ -515,16 +591,16 @@ BAD_FRAMES = {
 
 
 @pytest.mark.parametrize("name", BAD_FRAMES)
-def test_bad_frame(stage, wss, name):
-    here = stage(wss)
-    told = wss.play(then(lambda peer: peer.login(GOOD5),
-                         sends(BAD_FRAMES[name]), ws.Peer.goodbye))
-    device = here.online(level=5)
-    assert told.result(TIMEOUT) == 1002
-    line = here.end("bad_frame")
-    # the paragraph of RFC 6455
-    assert "(5." in line["detail"] or "(7." in line["detail"], line
-    assert device.until_closed() == disconnect(5, 0x89)
+def test_bad_frame(both, name):
+    for here in both():
+        told = here.play(then(lambda peer: peer.login(GOOD5),
+                              sends(BAD_FRAMES[name]), ws.Peer.goodbye))
+        device = here.online(level=5)
+        assert told.result(TIMEOUT) == 1002
+        line = here.end("bad_frame")
+        # the paragraph of RFC 6455
+        assert "(5." in line["detail"] or "(7." in line["detail"], line
+        assert device.until_closed() == disconnect(5, 0x89)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -543,47 +619,47 @@ def test_bad_frame_before_connack(stage, wss, name, data, reason, code,
 @pytest.mark.parametrize("data", [
     frame(TEXT, WHOLE), frame(TEXT), frame(TEXT, WHOLE[:3], first=0)],
     ids=["whole", "empty", "begun"])
-def test_text_message(stage, wss, data):
-    here = stage(wss)
-    told = wss.play(then(lambda peer: peer.login(GOOD5), sends(data),
-                         ws.Peer.goodbye))
-    device = here.online(level=5)
-    assert told.result(TIMEOUT) == 1003
-    here.end("text_message")
-    assert device.until_closed() == disconnect(5, 0x89)
+def test_text_message(both, data):
+    for here in both():
+        told = here.play(then(lambda peer: peer.login(GOOD5), sends(data),
+                              ws.Peer.goodbye))
+        device = here.online(level=5)
+        assert told.result(TIMEOUT) == 1003
+        here.end("text_message")
+        assert device.until_closed() == disconnect(5, 0x89)
 
 
-def test_close_with_a_reason_that_is_not_utf8(stage, wss):
-    here = stage(wss)
-    told = wss.play(then(ws.Peer.login, sends(close_frame(1000, b"\xff")),
-                         ws.Peer.goodbye))
-    here.online()
-    assert told.result(TIMEOUT) == 1007
-    here.end("bad_frame")
+def test_close_with_a_reason_that_is_not_utf8(both):
+    for here in both():
+        told = here.play(then(ws.Peer.login, sends(close_frame(1000, b"\xff")),
+                              ws.Peer.goodbye))
+        here.online()
+        assert told.result(TIMEOUT) == 1007
+        here.end("bad_frame")
 
 
-def test_what_came_before_a_bad_frame_arrives(stage, wss):
-    here = stage(wss)
-    wss.play(then(ws.Peer.login,
-                  sends(frame(BINARY, WHOLE) + BAD_FRAMES["RSV1"]),
-                  ws.Peer.goodbye))
-    device = here.online()
-    assert device.receive().payload == b"hello"
-    assert device.until_closed() == []
-    here.end("bad_frame")
+def test_what_came_before_a_bad_frame_arrives(both):
+    for here in both():
+        here.play(then(ws.Peer.login,
+                       sends(frame(BINARY, WHOLE) + BAD_FRAMES["RSV1"]),
+                       ws.Peer.goodbye))
+        device = here.online()
+        assert device.receive().payload == b"hello"
+        assert device.until_closed() == []
+        here.end("bad_frame")
 
 
 @pytest.mark.parametrize("length", [0, 1, 125])
-def test_ping(stage, wss, length):
-    here = stage(wss)
-    data = bytes(range(length))
-    got = wss.play(then(ws.Peer.login, sends(frame(PING, data)),
-                        lambda peer: peer.next(PONG)))
-    here.online()
-    assert got.result(TIMEOUT) == data
+def test_ping(both, length):
+    for here in both():
+        data = bytes(range(length))
+        got = here.play(then(ws.Peer.login, sends(frame(PING, data)),
+                             lambda peer: peer.next(PONG)))
+        here.online()
+        assert got.result(TIMEOUT) == data
 
 
-def test_pings_between_fragments(stage, wss):
+def test_pings_between_fragments(both):
     message = publish("a", random.Random(1).randbytes(300))
 
     def script(peer):
@@ -596,10 +672,10 @@ def test_pings_between_fragments(stage, wss):
         peer.send(frame(CONTINUATION))
         peer.hold()
 
-    here = stage(wss)
-    wss.play(script)
-    device = here.online()
-    assert device.receive().payload == message[-300:]
+    for here in both():
+        here.play(script)
+        device = here.online()
+        assert device.receive().payload == message[-300:]
 
 
 @pytest.mark.parametrize("cut", [1, 2, 4, 5, 6, 20])
@@ -637,7 +713,7 @@ def test_many_pings(stage, wss):
     here.good.works()
 
 
-def test_frames_that_say_nothing(stage, wss):
+def test_frames_that_say_nothing(both):
     def script(peer):
         peer.login()
         peer.send(frame(BINARY) * 10000)
@@ -646,60 +722,74 @@ def test_frames_that_say_nothing(stage, wss):
                   + frame(CONTINUATION, WHOLE))
         peer.hold()
 
-    here = stage(wss)
-    wss.play(script)
-    assert here.online().receive().payload == b"hello"
+    for here in both():
+        here.play(script)
+        assert here.online().receive().payload == b"hello"
 
 
 @pytest.mark.parametrize("level", [4, 5])
 @pytest.mark.parametrize("code, answer", [
     (1000, 1000), (1001, 1001), (1012, 1012), (4000, 4000),
     (None, ws.NO_CODE)])
-def test_closing_handshake(stage, wss, code, answer, level):
-    here = stage(wss)
-    told = wss.play(then(
-        lambda peer: peer.login(GOOD5 if level == 5 else GOOD),
-        sends(close_frame(code, b"maintenance" if code else b"")),
-        ws.Peer.goodbye))
-    device = here.online(level)
-    assert told.result(TIMEOUT) == answer
-    line = here.end("cloud_closed")
-    if code:
-        assert str(code) in line["detail"] and "maint" in line["detail"]
-    assert device.until_closed() == disconnect(level, 0x89)
+def test_closing_handshake(both, code, answer, level):
+    for here in both():
+        told = here.play(then(
+            lambda peer: peer.login(GOOD5 if level == 5 else GOOD),
+            sends(close_frame(code, b"maintenance" if code else b"")),
+            ws.Peer.goodbye))
+        device = here.online(level)
+        assert told.result(TIMEOUT) == answer
+        line = here.end("cloud_closed")
+        if code:
+            assert str(code) in line["detail"] and "maint" in line["detail"]
+        assert device.until_closed() == disconnect(level, 0x89)
 
 
-def test_close_instead_of_connack(stage, wss):
-    here = stage(wss)
-    told = wss.play(then(ws.Peer.upgrade, ws.Peer.packet,
-                         sends(close_frame(1008, b"go away")),
-                         ws.Peer.goodbye))
-    line = here.refuses(4, "cloud_closed")
-    assert "1008" in line["detail"] and "go away" in line["detail"]
-    assert told.result(TIMEOUT) == 1008
+def test_close_instead_of_connack(both):
+    for here in both():
+        told = here.play(then(ws.Peer.upgrade, ws.Peer.packet,
+                              sends(close_frame(1008, b"go away")),
+                              ws.Peer.goodbye))
+        line = here.refuses(4, "cloud_closed")
+        assert "1008" in line["detail"] and "go away" in line["detail"]
+        assert told.result(TIMEOUT) == 1008
 
 
-def test_server_that_does_not_close_after_its_close(stage, wss):
-    here = stage(wss, settings=timeouts(close=300))
-    wss.play(then(ws.Peer.login, sends(close_frame(1000)), ws.Peer.goodbye,
-                  ws.Peer.hold))
-    device = here.online()
-    device.until_closed()
-    here.end("cloud_closed")
+def test_server_that_does_not_close_after_its_close(both):
+    for here in both(settings=timeouts(close=300)):
+        here.play(then(ws.Peer.login, sends(close_frame(1000)),
+                       ws.Peer.goodbye, ws.Peer.hold))
+        device = here.online()
+        device.until_closed()
+        here.end("cloud_closed")
 
 
-def test_server_that_never_answers_a_close(stage, wss):
-    here = stage(wss, settings=timeouts(close=300))
+def test_server_that_never_answers_a_close(both):
+    for here in both(settings=timeouts(close=300)):
 
-    def script(peer):
-        peer.login()
-        assert peer.goodbye() == 1000
-        peer.hold()
+        def script(peer):
+            peer.login()
+            assert peer.goodbye() == 1000
+            peer.hold()
 
-    left = wss.play(script)
-    here.online().close()
-    here.good.alone()
-    left.result(TIMEOUT)
+        left = here.play(script)
+        here.online().close()
+        here.good.alone()
+        left.result(TIMEOUT)
+
+
+@pytest.mark.parametrize("how", [ws.Peer.reset, ws.Peer.fin],
+                         ids=["reset", "fin"])
+def test_server_that_goes_while_the_link_closes(both, how):
+    """What the log says is why it closed, not that."""
+    for here in both():
+        told = here.play(then(ws.Peer.login, lambda peer: (
+            peer.goodbye(), how(peer))[0]))
+        here.online().close()
+        assert told.result(TIMEOUT) == 1000
+        end = here.proxy.wait_log("session_end", label=here.entry["label"])
+        assert end["reason"] == "device_closed"
+        here.good.alone()
 
 
 # MQTT
@@ -707,6 +797,8 @@ def test_server_that_never_answers_a_close(stage, wss):
 BAD_PACKETS = {
     "PUBLISH before CONNACK": publish("a", "early"),
     "SUBACK before CONNACK": b"\x90\3\0\1\0",
+    "PUBACK before CONNACK": b"\x40\2\0\1",
+    "PINGRESP before CONNACK": b"\xd0\0",
     "CONNECT": b"\x10\x0c\0\4MQTT\4\2\0\x3c\0\0",
     "PINGREQ": b"\xc0\0",
     "reserved type": b"\0\0",
@@ -722,13 +814,13 @@ BAD_PACKETS = {
 
 
 @pytest.mark.parametrize("name", BAD_PACKETS)
-def test_bad_packet_for_connack(stage, wss, name):
-    here = stage(wss)
-    told = wss.play(then(ws.Peer.upgrade, ws.Peer.packet,
-                         lambda peer: peer.message(BAD_PACKETS[name]),
-                         ws.Peer.goodbye))
-    here.refuses(4, "bad_cloud_packet")
-    assert told.result(TIMEOUT) == 1002
+def test_bad_packet_for_connack(both, name):
+    for here in both():
+        told = here.play(then(ws.Peer.upgrade, ws.Peer.packet,
+                              lambda peer: peer.message(BAD_PACKETS[name]),
+                              ws.Peer.goodbye))
+        here.refuses(4, "bad_cloud_packet")
+        assert told.result(TIMEOUT) == 1002
 
 
 @pytest.mark.parametrize("body", [
@@ -759,25 +851,25 @@ BAD_LATER = {
 
 @pytest.mark.parametrize("level", [4, 5])
 @pytest.mark.parametrize("name", BAD_LATER)
-def test_bad_packet(stage, wss, name, level):
-    here = stage(wss)
-    told = wss.play(then(
-        lambda peer: peer.login(GOOD5 if level == 5 else GOOD),
-        lambda peer: peer.message(BAD_LATER[name]), ws.Peer.goodbye))
-    device = here.online(level)
-    assert told.result(TIMEOUT) == 1002
-    here.end("bad_cloud_packet")
-    assert device.until_closed() == disconnect(level, 0x89)
+def test_bad_packet(both, name, level):
+    for here in both():
+        told = here.play(then(
+            lambda peer: peer.login(GOOD5 if level == 5 else GOOD),
+            lambda peer: peer.message(BAD_LATER[name]), ws.Peer.goodbye))
+        device = here.online(level)
+        assert told.result(TIMEOUT) == 1002
+        here.end("bad_cloud_packet")
+        assert device.until_closed() == disconnect(level, 0x89)
 
 
-def test_two_connacks_in_one_message(stage, wss):
-    here = stage(wss)
-    told = wss.play(then(lambda peer: peer.login(GOOD + GOOD),
-                         ws.Peer.goodbye))
-    device = here.online()
-    assert device.until_closed() == []
-    here.end("bad_cloud_packet")
-    assert told.result(TIMEOUT) == 1002
+def test_two_connacks_in_one_message(both):
+    for here in both():
+        told = here.play(then(lambda peer: peer.login(GOOD + GOOD),
+                              ws.Peer.goodbye))
+        device = here.online()
+        assert device.until_closed() == []
+        here.end("bad_cloud_packet")
+        assert told.result(TIMEOUT) == 1002
 
 
 @pytest.mark.parametrize("level, code", [
@@ -827,7 +919,7 @@ def test_what_a_refusal_says(stage, wss):
 # More than a device takes
 
 @pytest.mark.parametrize("pieces", [1, 1000])
-def test_big_publish_to_a_device_that_does_not_read(stage, wss, pieces):
+def test_big_publish_to_a_device_that_does_not_read(both, pieces):
     size = 10 << 20
     payload = random.Random(4).randbytes(size)
     message = publish("a", payload)
@@ -836,14 +928,14 @@ def test_big_publish_to_a_device_that_does_not_read(stage, wss, pieces):
         frame(CONTINUATION if at else BINARY, message[at:at + step],
               first=0x80 if at + step >= len(message) else 0)
         for at in range(0, len(message), step))
-    here = stage(wss, env={"ASAN_OPTIONS": "quarantine_size_mb=1"})
-    wss.play(then(ws.Peer.login, sends(frames), ws.Peer.hold))
-    before = here.proxy.memory()
-    device = here.online(receive_buffer=8192)
-    # both sides are full: nothing moves any more
-    steady(lambda: unread(local=device.port), lambda: here.good.works())
-    assert here.proxy.memory("VmHWM") - before < MEMORY_SLACK
-    assert device.receive().payload == payload
+    for here in both(env={"ASAN_OPTIONS": "quarantine_size_mb=1"}):
+        here.play(then(ws.Peer.login, sends(frames), ws.Peer.hold))
+        before = here.proxy.memory()
+        device = here.online(receive_buffer=8192)
+        # both sides are full: nothing moves any more
+        steady(lambda: unread(local=device.port), lambda: here.good.works())
+        assert here.proxy.memory("VmHWM") - before < MEMORY_SLACK
+        assert device.receive().payload == payload
 
 
 def steady(measure, meanwhile):

@@ -2,6 +2,7 @@
 about itself."""
 
 import queue
+import struct
 
 import paho.mqtt.client as paho
 import pytest
@@ -10,6 +11,7 @@ from paho.mqtt.properties import Properties
 
 import mqtt_raw as mqtt
 from cloud_process import topic_of
+from hostile import Hostile
 from proxy import TIMEOUT
 
 
@@ -162,3 +164,122 @@ def test_disconnect_of_the_cloud(cloud, start, dial):
     device.log_in(entry["label"], 5)
     cloud.order("drop", entry, reason_code=0x97)
     assert [packet.body[0] for packet in device.until_closed()] == [0x97]
+
+
+# With a cloud that is this test, to see each byte
+
+@pytest.fixture
+def server(certs):
+    with Hostile(certs / "server.pem", certs / "server.key") as server:
+        yield server
+
+
+# Session Expiry Interval, Receive Maximum, Maximum Packet Size, Topic Alias
+# Maximum, Request Response Information, Request Problem Information
+CONNECT_PROPERTIES = (
+    b"\x11\0\0\x0e\x10" b"\x21\0\x14" b"\x27\0\1\0\0" b"\x22\0\x0a"
+    b"\x19\1" b"\x17\0" + mqtt.user_property("a", "1")
+    + mqtt.user_property("a", "1") + mqtt.user_property("", ""))
+# Will Delay Interval, Payload Format Indicator, Message Expiry Interval,
+# Content Type, Response Topic, Correlation Data
+WILL_PROPERTIES = (
+    b"\x18\0\0\0\5" b"\1\1" b"\2\0\0\0\x3c"
+    + mqtt.text_property(0x03, "text/plain") + mqtt.text_property(0x08, "r/t")
+    + mqtt.text_property(0x09, b"\0\xff") + mqtt.user_property("w", "2"))
+
+
+def test_properties_of_connect_and_disconnect_go_up(cloud, start, dial,
+                                                    server):
+    """as they are: all of them, in their order."""
+    entry = cloud.device(port=server.port)
+    bye = mqtt.packet(0xE0, b"\4" + mqtt.block(
+        5, mqtt.session_expiry(7) + mqtt.user_property("why", "power")
+        + mqtt.text_property(mqtt.REASON_STRING, "going")))
+
+    def script(peer):
+        peer.upgrade()
+        connect = peer.packet()
+        peer.message(b"\x20\3\0\0\0")
+        return connect, peer.packet(), peer.goodbye()
+
+    played = server.play(script)
+    device = dial(start(cloud, entry))
+    device.log_in(entry["label"], 5, keep_alive=33, will=("w/t", b"\0\1"),
+                  properties=CONNECT_PROPERTIES,
+                  will_properties=WILL_PROPERTIES)
+    device.send(bye)
+    assert device.until_closed() == []
+    connect, last, code = played.result(TIMEOUT)
+    # name, level, flags (clean, will, user name, password), keep-alive
+    assert (mqtt.text("MQTT") + b"\5\xc6\0\x21"
+            + mqtt.block(5, CONNECT_PROPERTIES)) in connect
+    assert (mqtt.block(5, WILL_PROPERTIES) + mqtt.text("w/t")
+            + mqtt.text(b"\0\1") + mqtt.text(user_of(entry))) in connect
+    assert (last, code) == (bye, 1000)
+
+
+def user_of(entry):
+    """As the cloud knows it."""
+    return f"{entry['device_name']}&{entry['product_key']}"
+
+
+def client_id_of(connect):
+    """The one in a CONNECT of the proxy to which the device gave no
+    properties."""
+    at = connect.index(b"MQTT\5") + 8
+    length, = struct.unpack_from("!H", connect, at + 1)
+    return connect[at + 3:at + 3 + length]
+
+
+def test_the_login_is_told_to_nobody(cloud, start, dial, server):
+    """The names used with the cloud do not reach the device in any property of
+    CONNACK or DISCONNECT; what stands beside them does."""
+    entry = cloud.device(port=server.port)
+    told = mqtt.user_property("region", "cn-shanghai")
+
+    def telling(connect):
+        name, user = client_id_of(connect), user_of(entry)
+        return (mqtt.text_property(mqtt.REASON_STRING, b"hello " + name)
+                + mqtt.user_property("you are", user) + told
+                + mqtt.user_property(name.decode(), "")
+                + mqtt.text_property(mqtt.SERVER_REFERENCE, name))
+
+    def script(peer):
+        peer.upgrade()
+        connect = peer.packet()
+        assert b"|securemode=2" in client_id_of(connect)
+        peer.message(mqtt.packet(0x20, b"\0\0" + mqtt.block(
+            5, telling(connect)
+            + mqtt.text_property(mqtt.ASSIGNED_CLIENT_ID,
+                                 client_id_of(connect))
+            + mqtt.text_property(mqtt.RESPONSE_INFORMATION,
+                                 user_of(entry)))))
+        peer.packet()
+        peer.message(mqtt.packet(0xE0, b"\x98" + mqtt.block(
+            5, telling(connect))))
+        return peer.goodbye()
+
+    played = server.play(script)
+    device = dial(start(cloud, entry))
+    device.send_connect(entry["label"], 5)
+    assert device.expect(mqtt.CONNACK).body == b"\0\0" + mqtt.block(5, told)
+    device.publish("a", "x")
+    assert [packet.body for packet in device.until_closed()] == [
+        b"\x98" + mqtt.block(5, told)]
+    assert played.result(TIMEOUT) == 1000
+
+
+def test_disconnect_of_the_cloud_with_properties(cloud, start, dial, server):
+    """passes, but for another server, which means nothing to the device."""
+    entry = cloud.device(port=server.port)
+    kept = (mqtt.text_property(mqtt.REASON_STRING, "quota")
+            + mqtt.user_property("a", "b"))
+    server.play(lambda peer: (
+        peer.login(b"\x20\3\0\0\0"),
+        peer.message(mqtt.packet(0xE0, b"\x97" + mqtt.block(
+            5, kept + mqtt.text_property(mqtt.SERVER_REFERENCE, "other")))),
+        peer.goodbye()))
+    device = dial(start(cloud, entry))
+    device.log_in(entry["label"], 5)
+    assert [packet.body for packet in device.until_closed()] == [
+        b"\x97" + mqtt.block(5, kept)]

@@ -25,7 +25,7 @@ def test_newer_connection_stays(cloud, start, dial, listen, level, told):
     assert end["peer"] == f"127.0.0.1:{old.port}"
     new.publish(topic_of(entry), "new", qos=1)
     assert app.receive().payload == b"new"
-    assert len(cloud.decisions("login", entry, accepted=True)) == 2
+    cloud.wait("login", entry, accepted=True, count=2)
 
 
 def test_session_is_kept(cloud, start, dial):
@@ -77,7 +77,7 @@ def test_again_and_again(cloud, start, dial):
             before.until_closed()
         before = device
     before.publish(topic_of(entry), "x", qos=1)
-    assert len(cloud.decisions("login", entry, accepted=True)) == 20
+    cloud.wait("login", entry, accepted=True, count=20)
 
 
 def test_reconnect_after_a_lost_connection(cloud, start, dial):
