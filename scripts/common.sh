@@ -15,6 +15,14 @@ die() {
 	exit 1
 }
 
+# stop_service NAME PACKAGE: what a package that was missing has started is not
+# wanted here: the tests start their own. For need_packages only.
+stop_service() {
+	[[ " ${missing[*]} " == *" $2 "* ]] || return 0
+	"${sudo[@]}" service "$1" stop || true
+	"${sudo[@]}" update-rc.d "$1" disable || true
+} >/dev/null 2>&1
+
 # need_packages PACKAGE...: installs those that are missing. Asks no server when
 # none is.
 need_packages() {
@@ -40,11 +48,8 @@ need_packages() {
 	"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
 		apt-get -qy install --no-install-recommends "${missing[@]}" ||
 		die "apt-get could not install ${missing[*]}"
-	# Debian starts it as a service on port 1883, which is not wanted here
-	if [[ " ${missing[*]} " == *" mosquitto "* ]]; then
-		"${sudo[@]}" service mosquitto stop || true
-		"${sudo[@]}" update-rc.d mosquitto disable || true
-	fi >/dev/null 2>&1
+	stop_service mosquitto mosquitto
+	stop_service squid squid-openssl
 }
 
 # Nothing that talks to this machine itself may go through a proxy.
