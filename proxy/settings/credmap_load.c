@@ -502,7 +502,9 @@ complete_device(struct loading *l, struct credential *c,
 	c->mqtts_port = giver(KEY_mqtts_port, own, p, defaults)->mqtts_port;
 	c->transports = giver(KEY_transports, own, p, defaults)->transports;
 	c->server_name = giver(KEY_server_name, own, p, defaults)->server_name;
-	if (c->server_name == NULL)
+	/* a place of its own has a name of its own */
+	if (c->server_name == NULL ||
+	    (own->given & PLACES && own->server_name == NULL))
 		c->server_name = c->host;
 	c->sign_method = giver(KEY_sign_method, own, p, defaults)->sign_method;
 	c->extra = giver(KEY_extra, own, p, defaults)->extra;

@@ -231,8 +231,7 @@ egress_read(struct egress *out, const char *text, const char **why)
 }
 
 bool
-egress_read_password(struct egress *egress, const char *beside,
-    const char *name, const char **why)
+egress_read_password(struct egress *egress, const char *path, const char **why)
 {
 	struct secret *password = &egress->password;
 
@@ -241,7 +240,7 @@ egress_read_password(struct egress *egress, const char *beside,
 		*why = "[egress] proxy has no user whose password it could be";
 	else if (password->n > 0)
 		*why = "[egress] proxy has a password already";
-	if (*why != NULL || !secret_file_read(beside, name, password, why))
+	if (*why != NULL || !secret_file_read("", path, password, why))
 		return false;
 	if (password->n == 0)
 		*why = "the file is empty";

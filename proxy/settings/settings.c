@@ -567,11 +567,11 @@ place_paths(const struct loading *l)
 static void
 read_egress_password(const struct loading *l)
 {
-	const char *name = l->s->egress_password_file;
+	const char *path = l->s->egress_password_file;
 	const char *why;
 
-	if (name[0] != '\0' &&
-	    !egress_read_password(&l->s->egress_proxy, l->path, name, &why))
+	if (path[0] != '\0' &&
+	    !egress_read_password(&l->s->egress_proxy, path, &why))
 		complain(l->to, l->path, l->lines[ROW_egress_password_file],
 		    "password_file: %s", why);
 }
