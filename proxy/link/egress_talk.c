@@ -378,11 +378,9 @@ void
 egress_talk_begin(struct egress_talk *t, struct egress_memory *m,
     const struct egress *proxy, const char *host, uint16_t port)
 {
-	*t = (struct egress_talk){.memory = m,
-	    .proxy = proxy,
-	    .host = host,
-	    .port = port,
-	    .is_due = true};
+	*t = (struct egress_talk){
+	    .memory = m, .proxy = proxy, .port = port, .is_due = true};
+	(void)snprintf(t->host, sizeof(t->host), "%s", host);
 	t->turn = is_socks(t) ? EGRESS_TURN_GREETING : EGRESS_TURN_CONNECT;
 }
 

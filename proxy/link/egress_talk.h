@@ -15,6 +15,7 @@
 #include "base/fault.h"
 #include "base/span.h"
 #include "codec/http_auth.h"
+#include "settings/credmap.h"
 #include "settings/egress.h"
 
 #include <stdbool.h>
@@ -53,7 +54,7 @@ enum egress_turn {
 struct egress_talk {
 	struct egress_memory *memory;
 	const struct egress *proxy;
-	const char *host;
+	char host[CREDENTIAL_HOST_MAX + 1];
 	uint16_t port;
 	enum egress_turn turn;
 	bool is_due; /* to be said */
@@ -62,8 +63,9 @@ struct egress_talk {
 	struct egress_answer own;   /* to a challenge of this very dial */
 };
 
-/* <m>, <proxy> and <host>, where the tunnel is to lead, outlive the talk: hold
-   a reference on the settings that <proxy> is of. */
+/* <m> and <proxy> outlive the talk: hold a reference on the settings that
+   <proxy> is of. <host>, where the tunnel is to lead, is copied: its map may be
+   replaced in the meantime. */
 void egress_talk_begin(struct egress_talk *t, struct egress_memory *m,
     const struct egress *proxy, const char *host, uint16_t port);
 

@@ -24,6 +24,7 @@ struct record {
 	uint64_t news_from_ms;    /* a refusal is worth a line again */
 	unsigned untold;          /* refusals since the last line */
 	enum dial_failure failed; /* the newest failure's kind */
+	bool has_logged_in;       /* with the newest dial */
 	unsigned in_a_row[DIAL_FAILURE_COUNT];
 	/* A ring of the newest dials: for each the time from which it does not
 	   count any more, WINDOW_MS later. */
@@ -117,7 +118,8 @@ drop(struct governor *g, struct record *r)
 static bool
 is_cold(const struct record *r, uint64_t now_ms)
 {
-	return now_ms >= r->dial_ms + WINDOW_MS && now_ms >= r->row_ends_ms;
+	return now_ms >= r->dial_ms + WINDOW_MS && now_ms >= r->row_ends_ms &&
+	       now_ms >= r->news_from_ms;
 }
 
 /*
@@ -181,6 +183,7 @@ static void
 note_dial(struct record *r, uint64_t dial_ms)
 {
 	r->dial_ms = dial_ms;
+	r->has_logged_in = false;
 	if (r->free_n == 0)
 		return;
 	r->free_ms[r->oldest] = dial_ms + WINDOW_MS;
@@ -194,6 +197,16 @@ move_newest_dial(struct record *r, uint64_t dial_ms)
 	if (r->free_n > 0)
 		r->free_ms[(r->oldest + r->free_n - 1) % r->free_n] =
 		    dial_ms + WINDOW_MS;
+}
+
+/* The newest dial came to no login: the cloud does not count it. */
+static void
+take_back_dial(struct record *r)
+{
+	if (r->free_n == 0)
+		return;
+	r->oldest = (r->oldest + r->free_n - 1) % r->free_n;
+	r->free_ms[r->oldest] = 0;
 }
 
 static unsigned long long
@@ -305,8 +318,10 @@ governor_reload(struct governor *g, const struct settings *s)
 	    (struct backoff){s->dial_refused_first_ms, s->dial_refused_max_ms};
 	g->backoffs[DIAL_KICKED] =
 	    (struct backoff){s->dial_kicked_first_ms, s->dial_kicked_max_ms};
-	TAILQ_FOREACH (r, &g->all, next)
+	TAILQ_FOREACH (r, &g->all, next) {
 		forget_failures(r);
+		r->news_from_ms = 0;
+	}
 }
 
 bool
@@ -342,11 +357,11 @@ bool
 governor_is_news(struct governor *g, const struct credential *target,
     uint64_t now_ms, struct fault *why)
 {
-	struct record *r = find(g, target);
+	struct record *r = find_or_make(g, target);
 	struct fault bare = *why;
 
 	if (r == NULL)
-		return true; /* there was no memory for it */
+		return true; /* without memory each is told */
 	if (now_ms < r->news_from_ms) {
 		r->untold++;
 		return false;
@@ -364,10 +379,16 @@ void
 governor_login(
     struct governor *g, const struct credential *target, uint64_t now_ms)
 {
-	struct record *r = find(g, target);
+	bool is_known = find(g, target) != NULL;
+	struct record *r = find_or_make(g, target);
 
-	if (r != NULL)
+	if (r == NULL || !fit_ring(g, r))
+		return;
+	if (is_known)
 		move_newest_dial(r, now_ms);
+	else /* the way was so long that its dial has been swept */
+		note_dial(r, now_ms);
+	r->has_logged_in = true;
 }
 
 void
@@ -380,6 +401,9 @@ governor_failed(struct governor *g, const struct credential *target,
 
 	if (r == NULL)
 		return; /* without memory it has no back-off */
+	if (kind == DIAL_NETWORK && !r->has_logged_in)
+		take_back_dial(r);
+	r->has_logged_in = true; /* is taken back once */
 	r->failed = kind;
 	r->not_before_ms = now_ms + dial_backoff_ms(b->first_ms, b->max_ms,
 					++r->in_a_row[kind], next_random(g));

@@ -75,8 +75,8 @@ NODISCARD bool governor_ask(struct governor *g, const struct credential *target,
     uint64_t now_ms, uint64_t *wait_ms, struct fault *why);
 
 /*
- * Is the refusal <why> of governor_ask() worth a line? True for a device's
- * first and then for one a minute, to which the number of those in between is
+ * Is the refusal <why> of a dial worth a line? True for a device's first and
+ * then for one a minute, to which the number of those in between is
  * added: a device that knocks in a tight loop must not fill the log.
  */
 bool governor_is_news(struct governor *g, const struct credential *target,
@@ -87,7 +87,8 @@ bool governor_is_news(struct governor *g, const struct credential *target,
 void governor_login(
     struct governor *g, const struct credential *target, uint64_t now_ms);
 
-/* The dial, or its link, failed: a back-off begins. */
+/* The dial, or its link, failed: a back-off begins. One that came to no login
+   does not count for the device's rate. */
 void governor_failed(struct governor *g, const struct credential *target,
     enum dial_failure kind, uint64_t now_ms);
 

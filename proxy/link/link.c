@@ -130,7 +130,8 @@ link_arm(struct link *l, uint64_t ms)
 	struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
 	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 
-	(void)evtimer_add(&l->timer, &tv);
+	if (evtimer_add(&l->timer, &tv) != 0)
+		link_lose_for_memory(l); /* no state without a deadline */
 }
 
 /* What writes l->state (but for link_lose() and link_abort()); always the
@@ -145,7 +146,8 @@ link_enter(struct link *l, enum link_state to)
 	deadline_ms = link_deadline_of(l);
 	if (deadline_ms > 0)
 		link_arm(l, deadline_ms);
-	begin[to](l);
+	if (l->state == to)
+		begin[to](l);
 }
 
 static const struct rule *
@@ -252,6 +254,8 @@ link_drop_socket(struct link *l)
 		(void)event_del(&l->io);
 	stream_close(&l->stream);
 	l->readable = false;
+	loop_unkeep(l->env->loop, &l->kept, l->kept.n);
+	l->blocked_ms = 0;       /* the next socket has taken all so far */
 	l->env->loop->out_n = 0; /* its frames must not go to another link */
 }
 
@@ -262,7 +266,6 @@ drop_all(struct link *l)
 	task_cancel(&l->again);
 	link_drop_dialling(l);
 	link_drop_socket(l);
-	loop_unkeep(l->env->loop, &l->kept, l->kept.n);
 }
 
 static void
@@ -274,9 +277,8 @@ begin_idle(struct link *l)
 
 /* ---- losing ---- */
 
-/* Faults of this machine, which say nothing about the way to the cloud. */
-static bool
-is_our_own(enum reason why)
+bool
+link_is_own_fault(enum reason why)
 {
 	return why == R_OUT_OF_MEMORY || why == R_NO_DESCRIPTORS ||
 	       why == R_DRAINING || why == R_INTERNAL;
@@ -307,7 +309,7 @@ tell_governor(struct link *l, const struct fault *why)
 	struct governor *g = l->env->governor;
 	uint64_t now_ms = clock_mono_ms();
 
-	if (g == NULL || is_our_own(why->why))
+	if (g == NULL || link_is_own_fault(why->why))
 		return;
 	if (is_on_the_way(l))
 		governor_failed(g, l->target, DIAL_NETWORK, now_ms);
@@ -324,7 +326,7 @@ static bool
 try_next_way(struct link *l, const struct fault *why)
 {
 	if (!is_on_the_way(l) || l->way + 1 >= l->ways.count ||
-	    is_our_own(why->why))
+	    link_is_own_fault(why->why))
 		return false;
 	log_write(LOG_INFO, "transport_failed",
 	    "label=%s transport=%s next=%s reason=%s detail=\"%s\"",
@@ -344,11 +346,12 @@ link_lose(struct link *l, enum ws_close_code code, const struct fault *why)
 
 	if (l->state == LINK_IDLE)
 		return;
-	tell_step(l, why);
-	if (!told && try_next_way(l, why))
-		return;
-	if (!told)
+	if (!told) {
+		tell_step(l, why);
+		if (try_next_way(l, why))
+			return;
 		tell_governor(l, why);
+	}
 	l->lost_told = true;
 	if (link_is_open(l) && (code != WS_CLOSE_NONE || l->close_seen) &&
 	    !l->stream.broken) {
@@ -607,14 +610,29 @@ link_port(const struct link *l)
 	return credential_port(l->target, link_transport(l));
 }
 
+SSL *
+link_tls(const struct link *l)
+{
+	return transport_has_tls(link_transport(l)) ? l->stream.ssl : NULL;
+}
+
+const char *
+link_egress(const struct link *l)
+{
+	const struct egress *e = egress_for(l->env->settings,
+	    transport_has_tls(link_transport(l)), l->target->host);
+
+	return e != NULL ? e->host : "none";
+}
+
 const char *
 link_tls_version(const struct link *l)
 {
-	return l->stream.ssl != NULL ? SSL_get_version(l->stream.ssl) : "plain";
+	return link_tls(l) != NULL ? SSL_get_version(link_tls(l)) : "plain";
 }
 
 bool
 link_tls_resumed(const struct link *l)
 {
-	return l->stream.ssl != NULL && SSL_session_reused(l->stream.ssl) == 1;
+	return link_tls(l) != NULL && SSL_session_reused(link_tls(l)) == 1;
 }

@@ -195,10 +195,17 @@ void link_abort(struct link *l);
 /* How the cloud is reached, and on which port. */
 enum transport link_transport(const struct link *l);
 uint16_t link_port(const struct link *l);
+/* The host of the egress proxy a dial of it goes by now; "none": direct. */
+const char *link_egress(const struct link *l);
 
-/* What a dial was about or has brought in the state <l> is in, for a line that
-   a person reads; from inside on_step only. */
+/* How the cloud is dialled now, for a line that a person reads. */
+void link_describe_way(const struct link *l, char *out, size_t size);
+/* What a dial has brought in the state <l> is in; from inside on_step only. */
 void link_describe(const struct link *l, char *out, size_t size);
+
+/* The TLS with the cloud, from its handshake on; NULL for ws, whatever there is
+   between here and an egress proxy. */
+SSL *link_tls(const struct link *l);
 
 /* TLS facts for the log line; "plain" and false for ws. */
 const char *link_tls_version(const struct link *l);

@@ -5,6 +5,7 @@
 
 #include <netdb.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
 static void
@@ -19,15 +20,18 @@ describe_address(
 	(void)snprintf(out, size, "%s", host);
 }
 
-static void
-describe_way(const struct link *l, char *out, size_t size)
+void
+link_describe_way(const struct link *l, char *out, size_t size)
 {
 	enum transport transport = link_transport(l);
+	bool websocket = transport_has_websocket(transport);
+	const char *egress = link_egress(l);
+	bool direct = strcmp(egress, "none") == 0;
 
-	(void)snprintf(out, size, "%s to %s port %u%s%s",
+	(void)snprintf(out, size, "%s to %s port %u%s%s%s%s",
 	    transport_word(transport), l->target->host, link_port(l),
-	    transport_has_websocket(transport) ? " path " : "",
-	    transport_has_websocket(transport) ? l->target->path : "");
+	    websocket ? " path " : "", websocket ? l->target->path : "",
+	    direct ? "" : " by egress proxy ", direct ? "" : egress);
 }
 
 static void
@@ -94,9 +98,6 @@ link_describe(const struct link *l, char *out, size_t size)
 {
 	out[0] = '\0';
 	switch (l->state) {
-	case LINK_PERMIT:
-		describe_way(l, out, size);
-		break;
 	case LINK_RESOLVE:
 		describe_addresses(l->dialling->lookup, out, size);
 		break;
@@ -112,7 +113,7 @@ link_describe(const struct link *l, char *out, size_t size)
 			    l->dialling->egress->port);
 		break;
 	case LINK_TLS:
-		describe_tls(l->stream.ssl, out, size);
+		describe_tls(link_tls(l), out, size);
 		break;
 	case LINK_UPGRADE:
 		describe_upgrade(l, out, size);
@@ -121,6 +122,7 @@ link_describe(const struct link *l, char *out, size_t size)
 		(void)snprintf(out, size, "accepted");
 		break;
 	case LINK_IDLE:
+	case LINK_PERMIT:
 	case LINK_UP:
 	case LINK_CLOSING:
 	case LINK_STATE_COUNT:

@@ -67,13 +67,13 @@ permitted(struct link *l, uint64_t *wait_ms, struct fault *why)
 	struct governor *g = l->env->governor;
 
 	*wait_ms = 0;
-	/* with another way to try, that is for RESOLVE to find */
-	if (l->ways.count == 1 && asked_to_hold_off(l, why))
-		return false;
-	if (g == NULL ||
-	    governor_ask(g, l->target, l->dialled_ms, wait_ms, why))
+	/* with another way to try, a hold-off is for RESOLVE to find */
+	if ((l->ways.count > 1 || !asked_to_hold_off(l, why)) &&
+	    (g == NULL ||
+		governor_ask(g, l->target, l->dialled_ms, wait_ms, why)))
 		return true;
-	l->is_old_news = !governor_is_news(g, l->target, l->dialled_ms, why);
+	l->is_old_news =
+	    g != NULL && !governor_is_news(g, l->target, l->dialled_ms, why);
 	return false;
 }
 
@@ -177,7 +177,8 @@ fail_before_cloud(const struct link *l, struct fault *why)
 {
 	if (egress_of(l) == NULL)
 		return FAIL;
-	why->why = R_EGRESS_UNREACHABLE;
+	if (!link_is_own_fault(why->why))
+		why->why = R_EGRESS_UNREACHABLE;
 	return fail_here(l, why);
 }
 
@@ -283,8 +284,17 @@ connect_again(struct link *l)
 {
 	link_drop_socket(l);
 	buffer_wipe(&l->dialling->head);
-	loop_unkeep(l->env->loop, &l->kept, l->kept.n);
 	link_enter(l, LINK_TCP);
+}
+
+/* A proxy that does not understand what it is told may hang up before it has
+   read all of that: a reset then, which is not the cloud's. */
+static enum verdict
+fail_in_talk(const struct link *l, struct fault *why)
+{
+	if (why->why == R_CLOUD_RESET)
+		why->why = R_EGRESS_BAD_ANSWER;
+	return fail_here(l, why);
 }
 
 /* What the talk makes of what has come. */
@@ -305,7 +315,8 @@ hear(struct link *l, enum io behind, struct fault *why)
 				egress_talk_closed(&d->talk, d->head.n, why);
 				return FAIL;
 			}
-			return behind == IO_FAILED ? fail_here(l, why) : STAY;
+			return behind == IO_FAILED ? fail_in_talk(l, why)
+						   : STAY;
 		case EGRESS_SAY:
 			say(l);
 			if (l->state != LINK_EGRESS)
@@ -339,7 +350,7 @@ link_have_tunnel(struct link *l, struct fault *why)
 	if (l->state != LINK_EGRESS)
 		return STAY;
 	if (!link_write_kept(l, why))
-		return fail_here(l, why);
+		return fail_in_talk(l, why);
 	behind = link_fill(l, loop->in, HTTP_HEAD_MAX, &n, why);
 	if (!buffer_append(&l->dialling->head, (struct span){loop->in, n})) {
 		(void)fault_set(why, R_OUT_OF_MEMORY, "egress proxy's answer");
@@ -390,7 +401,8 @@ link_have_handshake(struct link *l, struct fault *why)
 static const char *
 offered(const struct link *l)
 {
-	const struct settings *s = l->env->settings;
+	/* those of now may not be those that it was offered by */
+	const struct settings *s = l->dialling->settings;
 	const char *word = s->cloud_subprotocol;
 
 	if (l->level == 3 && s->cloud_subprotocol_3_1[0] != '\0')
@@ -464,6 +476,8 @@ judge_answer(struct link *l, enum io behind, struct fault *why)
 		    answer.retry_after, l->env->settings->retry_after_max_ms);
 		return fail_here(l, why);
 	}
+	if (behind == IO_FAILED)
+		return fail_here(l, why);
 	buffer_drop(&d->head, used);
 	return GO;
 }

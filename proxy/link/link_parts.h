@@ -15,7 +15,7 @@ enum { LINK_PLACE_TEXT = 300 };
 
 /* What only a dial needs. */
 struct dialling {
-	struct settings *settings;   /* a reference, for <egress> */
+	struct settings *settings;   /* a reference; those of its begin */
 	const struct egress *egress; /* NULL: direct */
 	struct lookup *lookup;
 	struct race race;
@@ -48,12 +48,15 @@ void link_event(struct link *l, enum link_event on);
 void link_enter(struct link *l, enum link_state to);
 bool link_is_open(const struct link *l);
 uint64_t link_deadline_of(const struct link *l);
+/* Sets the timer; may lose the link. */
 void link_arm(struct link *l, uint64_t ms);
 void link_arm_up(struct link *l);
 void link_on_io(evutil_socket_t fd, short what, void *arg);
 void link_drop_lookup(struct dialling *d);
 void link_drop_dialling(struct link *l);
 void link_drop_socket(struct link *l);
+/* Faults of this machine, which say nothing about the way to the cloud. */
+bool link_is_own_fault(enum reason why);
 /* Ends a dial or an open link for <why>. Where a close frame can still be sent
    (<code> is not WS_CLOSE_NONE), the cloud is told and has its time to answer.
  */

@@ -124,7 +124,10 @@ loop_unkeep(struct loop *loop, struct buffer *b, size_t n)
 {
 	size_t before = b->cap;
 
-	buffer_drop(b, n);
+	if (n >= b->n)
+		buffer_wipe(b); /* there may have been a login in it */
+	else
+		buffer_drop(b, n);
 	if (b->cap == before)
 		return;
 	loop->kept_bytes -= before - b->cap;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "link/cert_text.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -21,6 +22,8 @@ reason_of(int error)
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:
 		return R_CERT_WRONG_NAME;
+	case X509_V_ERR_OUT_OF_MEM:
+		return R_OUT_OF_MEMORY;
 	default:
 		return R_CERT_UNTRUSTED;
 	}
@@ -99,14 +102,32 @@ note_date(X509_STORE_CTX *store, enum reason why, const char *words)
 		    &objection, why, "%s; the clock says %s", words, now);
 }
 
+/* OpenSSL goes on when there is no memory to take over whom a certificate must
+   name (ssl_verify_cert_chain() of 3.0), and any name would do. */
+static bool
+expects_a_name(X509_STORE_CTX *store)
+{
+	X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(store);
+	char *ip;
+
+	if (X509_VERIFY_PARAM_get0_host(param, 0) != NULL)
+		return true;
+	ip = X509_VERIFY_PARAM_get1_ip_asc(param);
+	OPENSSL_free(ip);
+	return ip != NULL;
+}
+
 int
 objection_note(int ok, X509_STORE_CTX *store)
 {
 	char words[FAULT_TEXT_MAX];
 	enum reason why;
 
-	if (ok)
+	if (ok && expects_a_name(store))
 		return 1;
+	/* what fails without memory has many names, "key too weak" is one */
+	if (ok || errno == ENOMEM)
+		X509_STORE_CTX_set_error(store, X509_V_ERR_OUT_OF_MEM);
 	why = reason_of(X509_STORE_CTX_get_error(store));
 	describe(store, words, sizeof(words));
 	if (why == R_CERT_WRONG_NAME)

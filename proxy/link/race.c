@@ -95,10 +95,14 @@ win(struct race *r, struct attempt *a)
 	r->on_done(r->arg, fd, NULL);
 }
 
+/* Without memory for the timer: at once. */
 static void
 schedule(struct race *r, long ms)
 {
-	(void)evtimer_add(&r->next, &(struct timeval){.tv_usec = ms * 1000});
+	struct timeval tv = {.tv_usec = ms * 1000};
+
+	if (evtimer_add(&r->next, &tv) != 0)
+		event_active(&r->next, EV_TIMEOUT, 0);
 }
 
 /* The next one begins at once; without one, and when nobody runs any more, all
@@ -166,8 +170,9 @@ attempt_begin(struct attempt *a, const struct address *to)
 	(void)event_assign(
 	    &a->io, r->base, fd, EV_WRITE | EV_ET | EV_PERSIST, on_io, a);
 	prepare_socket(fd, r->user_timeout_ms);
+	/* interrupted, it goes on nevertheless (POSIX connect()) */
 	if (connect(fd, (const struct sockaddr *)&to->storage, to->n) != 0 &&
-	    errno != EINPROGRESS)
+	    errno != EINPROGRESS && errno != EINTR)
 		return errno;
 	return event_add(&a->io, NULL) == 0 ? 0 : ENOMEM;
 }

@@ -7,8 +7,8 @@
  * lookup->link to NULL; the answer is then dropped on arrival.
  *
  * A host is first looked for among numbers, then in the hosts file, then in the
- * DNS, whose answers are kept for as long as they hold; failures are not. Both
- * files are read again when they have changed.
+ * DNS, whose answers are kept for as long as they hold; failures are not. A
+ * change of the hosts file or of resolv.conf counts from the next look-up on.
  */
 #ifndef PROXY_LINK_RESOLVER_H
 #define PROXY_LINK_RESOLVER_H

@@ -19,7 +19,6 @@ socket_fault(struct fault *why, int error)
 {
 	switch (error) {
 	case EAGAIN:
-	case EINTR:
 		return IO_AGAIN;
 	case ECONNRESET:
 	case EPIPE:
@@ -30,11 +29,23 @@ socket_fault(struct fault *why, int error)
 		(void)fault_set(
 		    why, R_CLOUD_SILENT, "what was sent was not acknowledged");
 		return IO_FAILED;
+	case ENOMEM:
+	case ENOBUFS:
+		(void)fault_set(why, R_OUT_OF_MEMORY, "%s", strerror(error));
+		return IO_FAILED;
 	default:
 		(void)fault_set(
 		    why, R_CLOUD_UNREACHABLE, "%s", strerror(error));
 		return IO_FAILED;
 	}
+}
+
+/* <result> of an SSL_ call: a signal has come between, and it has to be made
+   again, since no event will. */
+static bool
+interrupted(const struct stream *s, int result)
+{
+	return result != 1 && errno == EINTR && SSL_want(s->ssl) != SSL_NOTHING;
 }
 
 /* <result> of an SSL_ call that did not succeed. */
@@ -57,6 +68,10 @@ tls_fault(struct stream *s, int result, struct fault *why)
 		return io == IO_AGAIN ? IO_EOF : io;
 	default:
 		s->broken = true;
+		if (error == ENOMEM) { /* whatever OpenSSL makes of it */
+			ERR_clear_error();
+			return socket_fault(why, error);
+		}
 		(void)trust_explain(s->ssl, why);
 		return IO_FAILED;
 	}
@@ -91,11 +106,13 @@ stream_handshake(struct stream *s, struct fault *why)
 
 	if (s->ssl == NULL)
 		return IO_OK;
-	/* the queue is the thread's: an old error of another stream would be
-	   taken for this one's */
-	ERR_clear_error();
-	errno = 0;
-	r = SSL_do_handshake(s->ssl);
+	do {
+		/* the queue is the thread's: an old error of another stream
+		   would be taken for this one's */
+		ERR_clear_error();
+		errno = 0;
+		r = SSL_do_handshake(s->ssl);
+	} while (interrupted(s, r));
 	if (r == 1)
 		return IO_OK;
 	io = tls_fault(s, r, why);
@@ -118,15 +135,19 @@ stream_read(
 
 	*got = 0;
 	if (s->ssl == NULL) {
-		n = recv(s->fd, to, size, 0);
+		do
+			n = recv(s->fd, to, size, 0);
+		while (n < 0 && errno == EINTR);
 		if (n < 0)
 			return socket_fault(why, errno);
 		*got = (size_t)n;
 		return n > 0 ? IO_OK : IO_EOF;
 	}
-	ERR_clear_error();
-	errno = 0;
-	r = SSL_read_ex(s->ssl, to, size, got);
+	do {
+		ERR_clear_error();
+		errno = 0;
+		r = SSL_read_ex(s->ssl, to, size, got);
+	} while (interrupted(s, r));
 	return r == 1 ? IO_OK : tls_fault(s, r, why);
 }
 
@@ -139,15 +160,19 @@ stream_write(
 
 	*put = 0;
 	if (s->ssl == NULL) {
-		n = send(s->fd, bytes.p, bytes.n, MSG_NOSIGNAL);
+		do
+			n = send(s->fd, bytes.p, bytes.n, MSG_NOSIGNAL);
+		while (n < 0 && errno == EINTR);
 		if (n < 0)
 			return socket_fault(why, errno);
 		*put = (size_t)n;
 		return IO_OK;
 	}
-	ERR_clear_error();
-	errno = 0;
-	r = SSL_write_ex(s->ssl, bytes.p, bytes.n, put);
+	do {
+		ERR_clear_error();
+		errno = 0;
+		r = SSL_write_ex(s->ssl, bytes.p, bytes.n, put);
+	} while (interrupted(s, r));
 	return r == 1 ? IO_OK : tls_fault(s, r, why);
 }
 

@@ -1,12 +1,17 @@
 #include "link/tickets.h"
 
+#include "base/clock.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 
-enum { TICKET_PLACES = 64 }; /* hosts remembered by one worker */
+enum {
+	TICKET_PLACES = 64,   /* hosts remembered by one worker */
+	CHECKED_S = 24 * 3600 /* a chain is looked at so often at least */
+};
 
 /*
  * The newest ticket of one host. Its connections hold references, so that a
@@ -18,6 +23,7 @@ struct place {
 	bool listed;
 	SSL_SESSION *session; /* NULL: none yet */
 	unsigned generation;  /* of the trust it was obtained under */
+	uint64_t checked_s;   /* when the chain behind it was */
 	unsigned use;
 	uint16_t port;
 	char host[256];
@@ -151,6 +157,8 @@ on_ticket(SSL *ssl, SSL_SESSION *session)
 	SSL_SESSION_free(p->session);
 	p->session = copy;
 	p->generation = generation;
+	if (SSL_session_reused(ssl) == 0)
+		p->checked_s = clock_wall_ms() / 1000;
 	return 0; /* <session> stays OpenSSL's */
 }
 
@@ -164,12 +172,27 @@ tickets_collect(SSL_CTX *ctx, unsigned generation)
 	SSL_CTX_sess_set_new_cb(ctx, on_ticket);
 }
 
+/* Nobody looks at it in a resumed handshake, and each brings the next ticket.
+ */
+static bool
+is_certificate_over(SSL_SESSION *session)
+{
+	X509 *cert = SSL_SESSION_get0_peer(session);
+	time_t now = (time_t)(clock_wall_ms() / 1000);
+
+	return cert == NULL ||
+	       X509_cmp_time(X509_get0_notAfter(cert), &now) <= 0;
+}
+
 static void
 offer(SSL *ssl, const struct place *p)
 {
+	uint64_t now_s = clock_wall_ms() / 1000;
 	SSL_SESSION *copy;
 
-	if (p->session == NULL || p->generation != generation_of(ssl))
+	if (p->session == NULL || p->generation != generation_of(ssl) ||
+	    is_certificate_over(p->session) || now_s < p->checked_s ||
+	    now_s - p->checked_s >= CHECKED_S)
 		return;
 	copy = SSL_SESSION_dup(p->session);
 	if (copy == NULL)

@@ -1,7 +1,9 @@
 /*
  * tickets: what resumes a TLS session: the newest ticket of each host that a
  * worker has dialled. One worker's; a ticket is used only with the trust under
- * which it was obtained, since a resumed handshake checks no certificate.
+ * which it was obtained, only until the server's certificate is over, and only
+ * for a day after the handshake that has checked its chain, since a resumed one
+ * checks nothing.
  */
 #ifndef PROXY_LINK_TICKETS_H
 #define PROXY_LINK_TICKETS_H

@@ -563,6 +563,11 @@ trust_explain(const SSL *ssl, struct fault *why)
 	long verdict = SSL_get_verify_result(ssl);
 	char text[120];
 
+	/* the oldest is the cause of the others */
+	if (ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE) {
+		ERR_clear_error();
+		return fault_set(why, R_OUT_OF_MEMORY, "in OpenSSL");
+	}
 	if (verdict != X509_V_OK &&
 	    SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE) {
 		ERR_clear_error();
