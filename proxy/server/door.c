@@ -403,10 +403,21 @@ on_accept(struct evconnlistener *listener, evutil_socket_t fd,
 	    &v->io, d->config.base, fd, EV_READ | EV_PERSIST, on_readable, v);
 	(void)evtimer_assign(&v->timer, d->config.base, on_deadline, v);
 	if (event_add(&v->io, NULL) != 0 || evtimer_add(&v->timer, &tv) != 0) {
-		struct buffer none = {0};
+		struct fault why;
 
-		send_away(v, &none);
+		(void)fault_set(&why, R_OUT_OF_MEMORY, "for its events");
+		refuse_unread(v, &why);
 	}
+}
+
+/* Without the timer nobody would end the pause: then there is none. */
+static void
+pause_accepting(struct door *d)
+{
+	const struct timeval pause = {.tv_sec = ACCEPT_PAUSE_S};
+
+	if (evtimer_add(&d->reopen, &pause) == 0)
+		(void)evconnlistener_disable(d->listener);
 }
 
 /* Out of descriptors or memory: the waiting connections stay in the backlog
@@ -419,8 +430,8 @@ on_accept_error(struct evconnlistener *listener, void *arg)
 	enum reason why = error == EMFILE || error == ENFILE ? R_NO_DESCRIPTORS
 							     : R_OUT_OF_MEMORY;
 	uint64_t now_ms = clock_mono_ms();
-	const struct timeval pause = {.tv_sec = ACCEPT_PAUSE_S};
 
+	(void)listener;
 	if (d->pause_told_ms == 0 ||
 	    now_ms - d->pause_told_ms >= ACCEPT_PAUSE_TELL_MS) {
 		d->pause_told_ms = now_ms;
@@ -428,8 +439,7 @@ on_accept_error(struct evconnlistener *listener, void *arg)
 		    "reason=%s detail=\"%s\" hint=\"%s\"", reason_word(why),
 		    strerror(error), reason_hint(why));
 	}
-	(void)evconnlistener_disable(listener);
-	(void)evtimer_add(&d->reopen, &pause);
+	pause_accepting(d);
 }
 
 static void
@@ -439,8 +449,8 @@ on_reopen(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (d->listener != NULL)
-		(void)evconnlistener_enable(d->listener);
+	if (d->listener != NULL && evconnlistener_enable(d->listener) != 0)
+		pause_accepting(d);
 }
 
 /* ---- life ---- */

@@ -19,6 +19,18 @@ on_complaint(
 	    escape(file, sizeof(file), span_of_string(path)), line, text);
 }
 
+/* For built-in settings, in the place of those that have been told of. */
+static void
+do_not_tell(
+    void *arg, bool is_error, const char *path, int line, const char *text)
+{
+	(void)arg;
+	(void)is_error;
+	(void)path;
+	(void)line;
+	(void)text;
+}
+
 void
 reload_warn_insecure(const struct settings *settings)
 {
@@ -74,13 +86,14 @@ static bool
 load(struct reload *r)
 {
 	struct complaints to = {.tell = on_complaint};
+	struct complaints again = {.tell = do_not_tell};
 	struct settings *defaults;
 	struct fault why;
 
 	r->settings = settings_load(r->files->settings, &to);
 	/* the map is read even so: all that is wrong is told at once */
 	defaults = r->settings != NULL ? settings_ref(r->settings)
-				       : settings_load(NULL, &to);
+				       : settings_load(NULL, &again);
 	if (defaults != NULL)
 		r->map = credmap_load(r->files->devices, defaults, &to);
 	settings_unref(defaults);

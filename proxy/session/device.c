@@ -56,7 +56,7 @@ device_close(struct device *d, struct span last)
 		return;
 	leave(d);
 	/* without memory the device misses the reason, not the close */
-	if (buffer_append(&rest, buffer_span(&d->out)))
+	if (buffer_append(&rest, buffer_span(&d->out)) && !d->torn)
 		(void)!buffer_append(&rest, last);
 	loop_unkeep(d->env->loop, &d->out, d->out.n);
 	linger(d->env->lingering, d->fd, &rest,
@@ -73,6 +73,16 @@ gone(struct device *d, enum reason reason, const char *text)
 		return;
 	(void)fault_set(&why, reason, "%s", text);
 	d->owner->on_gone(d->arg, &why);
+}
+
+/* <error>: errno of a call on its socket. */
+static void
+broken(struct device *d, int error)
+{
+	gone(d,
+	    error == ENOMEM || error == ENOBUFS ? R_OUT_OF_MEMORY
+						: R_DEVICE_LOST,
+	    strerror(error));
 }
 
 /* ---- out ---- */
@@ -92,7 +102,8 @@ device_write(struct device *d, struct span bytes)
 		if (n < 0 && errno == EAGAIN)
 			break;
 		if (n < 0) {
-			gone(d, R_DEVICE_LOST, strerror(errno));
+			d->torn = true;
+			broken(d, errno);
 			return;
 		}
 		bytes.p += n;
@@ -101,6 +112,7 @@ device_write(struct device *d, struct span bytes)
 	if (bytes.n == 0)
 		return;
 	if (!loop_keep(d->env->loop, &d->out, bytes)) {
+		d->torn = true;
 		gone(d, R_OUT_OF_MEMORY, "for bytes to the device");
 		return;
 	}
@@ -122,7 +134,7 @@ write_kept(struct device *d)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n < 0) {
-			gone(d, R_DEVICE_LOST, strerror(errno));
+			broken(d, errno);
 			return;
 		}
 		loop_unkeep(d->env->loop, &d->out, (size_t)n);
@@ -185,7 +197,7 @@ read_once(struct device *d)
 		return false;
 	}
 	if (n < 0) {
-		gone(d, R_DEVICE_LOST, strerror(errno));
+		broken(d, errno);
 		return false;
 	}
 	if (n == 0) {
@@ -235,13 +247,13 @@ look_whether_left(struct device *d)
 	if (n > 0 &&
 	    getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 &&
 	    error != 0) {
-		gone(d, R_DEVICE_LOST, strerror(error));
+		broken(d, error);
 		return;
 	}
 	if (n == 0 && d->in.n == 0)
 		gone(d, R_DEVICE_CLOSED, "before the cloud had answered");
 	else if (n < 0 && errno != EAGAIN && errno != EINTR)
-		gone(d, R_DEVICE_LOST, strerror(errno));
+		broken(d, errno);
 }
 
 static void
@@ -294,7 +306,7 @@ remaining(uint64_t since_ms, uint64_t span_ms, uint64_t now_ms)
 }
 
 /* The earliest of what may fall due. Re-armed when it fires, not when bytes
-   come: those only note the time. */
+   come: those only note the time. The caller's last act. */
 static void
 arm(struct device *d)
 {
@@ -315,7 +327,8 @@ arm(struct device *d)
 	ms += TIMER_SLACK_MS;
 	tv = (struct timeval){.tv_sec = (time_t)(ms / 1000),
 	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-	(void)evtimer_add(&d->timer, &tv);
+	if (evtimer_add(&d->timer, &tv) != 0)
+		gone(d, R_OUT_OF_MEMORY, "for a timer");
 }
 
 static void
@@ -350,7 +363,7 @@ device_go_online(struct device *d, uint16_t keep_alive_s)
 				? (uint64_t)keep_alive_s * 1500
 				: d->env->settings->idle_timeout_ms;
 	d->heard_ms = clock_mono_ms();
-	arm(d);
 	if (d->untried || d->readable)
 		loop_again(d->env->loop, &d->again);
+	arm(d);
 }

@@ -59,6 +59,7 @@ struct device {
 	bool paused;   /* the owner takes no more for now */
 	bool untried;  /* <in> may hold what the owner would take now */
 	bool fin_seen; /* the end is there, maybe behind more bytes */
+	bool torn;     /* it missed bytes: no others may follow */
 	uint64_t silence_max_ms; /* 0: not policed yet */
 	uint64_t heard_ms;
 	uint64_t blocked_ms; /* since when <out> is not empty; 0: it is */

@@ -109,8 +109,10 @@ write_last(struct lingerer *l)
 		struct span rest = buffer_span(&l->last);
 		ssize_t n = send(l->fd, rest.p, rest.n, MSG_NOSIGNAL);
 
+		if (n < 0 && errno == EINTR)
+			continue;
 		if (n < 0)
-			return errno == EAGAIN || errno == EINTR;
+			return errno == EAGAIN;
 		buffer_drop(&l->last, (size_t)n);
 	}
 	if (!l->fin_sent)
@@ -130,8 +132,8 @@ discard(int fd)
 
 		if (n == 0)
 			return false;
-		if (n < 0)
-			return errno == EAGAIN || errno == EINTR;
+		if (n < 0 && errno != EINTR)
+			return errno == EAGAIN;
 	}
 	return false;
 }

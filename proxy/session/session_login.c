@@ -7,6 +7,8 @@
 #include "codec/mqtt_connack.h"
 #include "codec/mqtt_property.h"
 
+#include <errno.h>
+
 /* Contract of the cloud: a keep-alive outside its range is refused. */
 static uint16_t
 clamp_keep_alive(const struct settings *s, uint16_t device_s)
@@ -72,12 +74,15 @@ session_log_in(void *arg)
 
 	s->cloud_keep_alive_s =
 	    clamp_keep_alive(s->env->link.settings, s->device_keep_alive_s);
+	errno = 0;
 	if (credential_sign(
 		s->entry, link_transport(&s->link), clock_wall_ms(), &login) &&
 	    rewrite_connect(s, &login, &packet))
 		put_message(s, buffer_span(&packet));
 	else
-		session_end_for(s, R_INTERNAL, "the login could not be built");
+		session_end_for(s,
+		    errno == ENOMEM ? R_OUT_OF_MEMORY : R_INTERNAL,
+		    "the login could not be built");
 	aliyun_login_wipe(&login);
 	buffer_wipe(&packet);
 }
@@ -88,11 +93,11 @@ log_up(const struct session *s)
 	const struct link *l = &s->link;
 
 	SLOG(LOG_INFO, s, "session_up",
-	    "level=%u transport=%s host=%s port=%u tls=%s resumed=%s "
-	    "dial_ms=%llu"
+	    "level=%u transport=%s host=%s port=%u egress=%s tls=%s "
+	    "resumed=%s dial_ms=%llu"
 	    " device_keep_alive=%u cloud_keep_alive=%u",
 	    s->level, transport_word(link_transport(l)), s->entry->host,
-	    link_port(l), link_tls_version(l),
+	    link_port(l), link_egress(l), link_tls_version(l),
 	    link_tls_resumed(l) ? "yes" : "no",
 	    (unsigned long long)(clock_mono_ms() - l->dialled_ms),
 	    s->device_keep_alive_s, s->cloud_keep_alive_s);
