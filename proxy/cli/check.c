@@ -40,10 +40,11 @@ show_place(
 
 /* It may be the environment's, so it stands in no file. */
 static void
-show_egress(const struct settings *s, const struct credential *c)
+show_egress(const struct settings *s, const struct credential *c,
+    enum transport transport)
 {
-	bool tls = transport_has_tls((enum transport)c->transports.order[0]);
-	const struct egress *egress = egress_for(s, tls, c->host);
+	const struct egress *egress =
+	    egress_for(s, transport_has_tls(transport), c->host);
 	char text[EGRESS_TEXT_MAX];
 
 	if (egress != NULL)
@@ -55,12 +56,14 @@ show_device(const struct settings *s, const struct credential *c)
 {
 	(void)printf(
 	    "device %s: %s/%s at ", c->label, c->product_key, c->device_name);
-	for (unsigned i = 0; i < c->transports.count; i++)
-		show_place(c, (enum transport)c->transports.order[i],
-		    i > 0 ? ", else " : "");
+	for (unsigned i = 0; i < c->transports.count; i++) {
+		enum transport t = (enum transport)c->transports.order[i];
+
+		show_place(c, t, i > 0 ? ", else " : "");
+		show_egress(s, c, t);
+	}
 	if (c->server_name != c->host)
 		(void)printf(" as %s", c->server_name);
-	show_egress(s, c);
 	(void)printf(
 	    ", %s, answers to", aliyun_sign_method_word(c->sign_method));
 	show_match("client_id", c->match_client_id);

@@ -8,8 +8,10 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/doctor_report.h"
+#include "codec/mqtt_property.h"
 #include "session/session.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,13 +167,17 @@ on_step(void *arg, const struct link *l, const struct fault *why)
 		(void)evtimer_del(&d->stay);
 }
 
-/* A device's CONNECT; it asks for no clean session, so that nothing the cloud
-   keeps for the device is lost. */
+/* A device's CONNECT; it asks for no clean session, at level 5 for one without
+   end (MQTT 5 3.1.2.11.2), so that nothing the cloud keeps for the device is
+   lost. */
 static bool
 put_connect(struct buffer *out, const char *client_id, uint8_t level)
 {
+	static const uint8_t kept[] = {
+	    MQTT_SESSION_EXPIRY_INTERVAL, 0xFF, 0xFF, 0xFF, 0xFF};
 	const struct mqtt_connect c = {.level = level,
 	    .keep_alive_s = KEEP_ALIVE_S,
+	    .properties = {kept, level >= 5 ? sizeof(kept) : 0},
 	    .client_id = span_of_string(client_id)};
 	size_t n = mqtt_connect_size(&c);
 	uint8_t *to = buffer_reserve(out, n);
@@ -228,6 +234,7 @@ visit(struct doctor *d, struct credmap *map, const struct credential *entry,
 	if (session_new(&d->env, k) == NULL) {
 		crowd_leave(d->crowd, k->fd);
 		(void)close(k->fd);
+		(void)close(d->device);
 		buffer_free(&k->bytes);
 		credmap_unref(k->map);
 		free(k);
@@ -366,7 +373,8 @@ doctor(const struct cli_options *o)
 
 	if (!cli_load(o, &settings, &map))
 		return CLI_REFUSED;
-	log_set_level(LOG_ERROR); /* the report says it all */
+	(void)signal(SIGPIPE, SIG_IGN); /* the peer may close first */
+	log_set_level(LOG_ERROR);       /* the report says it all */
 	report_files(&d.report, o, credmap_count(map));
 	report_clock(&d.report);
 	ok = furnish(&d, settings, &why) && examine(&d, o, map);
@@ -391,7 +399,8 @@ static const char help[] =
 "step how it went and how long it took. With a LABEL it logs in as that\n"
 "device, stays for three seconds, and leaves; a session that the device has at\n"
 "that moment is ended by the cloud. Without one it goes to each place that the\n"
-"map names, as far as it can without a login.\n"
+"map names, as far as it can without a login. Of several transports it goes on\n"
+"only until one works; then those that failed do not count.\n"
 "\n"
 CLI_OPTIONS_HELP
 "      --level N         MQTT 3 (3.1), 4 (3.1.1) or 5; the cloud holds a device\n"

@@ -155,12 +155,22 @@ say_chain(SSL *ssl)
 static void
 say_resumption(const struct link *l, const struct fault *why)
 {
-	if (l->state != LINK_TLS || l->stream.ssl == NULL || why != NULL)
+	if (l->state != LINK_TLS || link_tls(l) == NULL || why != NULL)
 		return;
 	say("resumption", "ok", 0,
-	    SSL_session_reused(l->stream.ssl) == 1
-		? "the next handshake was a short one"
-		: "none: each handshake is a full one");
+	    link_tls_resumed(l) ? "the next handshake was a short one"
+				: "none: each handshake is a full one");
+}
+
+/* Each transport is a way of its own. */
+static void
+say_way(struct report *r, const struct link *l)
+{
+	char text[TEXT_MAX];
+
+	link_describe_way(l, text, sizeof(text));
+	say("way", "", 0, text);
+	r->way = l->way;
 }
 
 void
@@ -177,10 +187,11 @@ report_step(struct report *r, const struct link *l, const struct fault *why)
 		return;
 	}
 	if (l->state == LINK_PERMIT && why == NULL) {
-		link_describe(l, text, sizeof(text));
-		say("way", "", ms, text);
+		say_way(r, l);
 		return;
 	}
+	if (r->way != l->way)
+		say_way(r, l);
 	if (why != NULL) {
 		fail(r, step != STEP_COUNT ? step : STEP_STAY, ms, why);
 		return;
@@ -189,8 +200,8 @@ report_step(struct report *r, const struct link *l, const struct fault *why)
 		return;
 	link_describe(l, text, sizeof(text));
 	say(steps[step].name, "ok", ms, text);
-	if (step == STEP_TLS && l->stream.ssl != NULL)
-		say_chain(l->stream.ssl);
+	if (step == STEP_TLS && link_tls(l) != NULL)
+		say_chain(link_tls(l));
 	/* a transport that could not be had does not matter any more */
 	if (step == STEP_UPGRADE)
 		r->code = r->code_before;

@@ -38,6 +38,7 @@ struct report {
 	enum cli_exit code;        /* CLI_OK until a step fails */
 	enum cli_exit code_before; /* of a way that others may replace */
 	uint64_t began_ms;         /* of the step under way */
+	unsigned way;              /* the transport told last */
 	bool only_resumption;
 };
 

@@ -51,8 +51,8 @@ print_help(void)
 		   "'" CLI_PROGRAM " COMMAND --help' tells more about one.\n"
 		   "\n"
 		   "Exit codes: 0 done; 1 could not do it; 2 wrong usage; "
-		   "3 a file was refused; doctor\n"
-		   "has more, see its help.");
+		   "3 a file was refused;\n"
+		   "doctor has more, see its help.");
 }
 
 static enum cli_exit
