@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+from mqtt_raw import session_expiry
 from proxy import TIMEOUT, environment, program
 
 
@@ -55,6 +56,22 @@ def test_all_is_well(cloud, doctor, level):
     assert len(cloud.decisions("login", entry)) == 1
 
 
+@pytest.mark.parametrize("level", [4, 5])
+def test_the_session_is_kept(cloud, start, dial, doctor, level):
+    """What the cloud keeps for a device outlives the doctor's visit."""
+    entry = cloud.device()
+    proxy = start(cloud, entry)
+    options = {"level": level, "clean": False,
+               "properties": session_expiry(300) if level == 5 else b""}
+    device = dial(proxy)
+    assert not device.log_in(entry["label"], **options).session_present
+    device.close()
+    proxy.wait_log("session_end", label=entry["label"])
+    code, _ = doctor(entry, operands=[entry["label"], "--level", str(level)])
+    assert code == 0
+    assert dial(proxy).log_in(entry["label"], **options).session_present
+
+
 def test_without_a_label_nobody_logs_in(cloud, doctor):
     """Each place is visited once, however many devices are there."""
     entries = [cloud.device() for _ in range(3)]
@@ -84,12 +101,16 @@ def test_another_transport_will_do(cloud, certs, doctor):
     assert ("login", "ok") in outcomes(lines)
 
 
-def test_by_an_egress_proxy(cloud, ways, doctor):
-    entry = cloud.device(host="cloud.test")
+@pytest.mark.parametrize("transport", ["wss", "mqtts"])
+def test_by_an_egress_proxy(cloud, certs, ways, doctor, transport):
+    entry = cloud.device(host="cloud.test", transports=transport,
+                         mqtts_port=cloud.mqtts_port)
     way = ways["digest"]
     code, lines = doctor(entry, operands=[entry["label"]],
-                         egress={"proxy": way.url})
+                         egress={"proxy": way.url},
+                         tls_mqtts={"ca_file": certs / "other-root.pem"})
     assert code == 0
+    assert outcomes(lines)[-1] == ("resumption", "ok")
     assert any(line.startswith("egress") and "tunnel by 127.0.0.1" in line
                for line in lines)
     assert way.password not in "\n".join(lines)

@@ -145,6 +145,17 @@ def test_broken_settings(cloud, site):
         assert works(cloud, entry, device)
 
 
+def test_broken_settings_alone_are_told(cloud, start):
+    """Not an environment that they do not ask."""
+    proxy = start(cloud, cloud.device(), env={"https_proxy": "ftp://x"},
+                  egress={"proxy": "none"})
+    settings = (proxy.folder / "proxy.ini").read_text()
+    proxy.set_settings(settings + "[limits]\nworkers = many\n")
+    assert proxy.reload()["event"] == "reload_refused"
+    told, = proxy.logs("config_complaint")
+    assert told["file"].endswith("proxy.ini")
+
+
 def test_lost_files(cloud, site):
     proxy, entries, devices = site
     for name in ("devices.ini", "proxy.ini"):

@@ -107,6 +107,18 @@ life_open(struct life *l, bool tls)
 	life_open_over(l, tls ? TRANSPORT_WSS : TRANSPORT_WS);
 }
 
+/* What was logged so far, NUL-terminated. */
+static inline const char *
+life_log(struct life *l)
+{
+	static char text[64 * 1024];
+	ssize_t n = pread(l->log, text, sizeof(text) - 1, 0);
+
+	assert_true(n >= 0);
+	text[n] = '\0';
+	return text;
+}
+
 static inline void
 life_close(struct life *l)
 {
@@ -114,6 +126,9 @@ life_close(struct life *l)
 		session_free(&l->session);
 	(void)dup2(l->stderr_kept, STDERR_FILENO);
 	(void)close(l->stderr_kept);
+	/* what fail_msg() has said went there too */
+	if (strstr(life_log(l), "ERROR: ") != NULL)
+		(void)fputs(life_log(l), stderr);
 	(void)close(l->log);
 	lan_close(&l->lan);
 	cloud_close(&l->cloud);
@@ -125,18 +140,6 @@ life_close(struct life *l)
 	habits_free(&l->rig.env.habits);
 	egress_memory_free(&l->rig.env.egress_memory);
 	pki_close(&l->pki);
-}
-
-/* What was logged so far, NUL-terminated. */
-static inline const char *
-life_log(struct life *l)
-{
-	static char text[64 * 1024];
-	ssize_t n = pread(l->log, text, sizeof(text) - 1, 0);
-
-	assert_true(n >= 0);
-	text[n] = '\0';
-	return text;
 }
 
 /* The word of the reason with which the session ended; it must have, once. */

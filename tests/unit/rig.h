@@ -217,6 +217,20 @@ rig_close(struct rig *r)
 
 /* ---- sockets ---- */
 
+/* How many descriptors this process has open. */
+static inline unsigned
+rig_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir) != NULL)
+		n++;
+	(void)closedir(dir);
+	return n;
+}
+
 /* A listener on a free port of 127.0.0.1. <receive_bytes> 0: as it comes. */
 static inline int
 rig_listen(int backlog, int receive_bytes, uint16_t *port)

@@ -127,6 +127,17 @@ expect 0 check --config proxy.ini --devices ./devices.ini
 expect 0 check --devices devices.ini
 says out 'listen.port = 1883'
 
+# check: which egress proxy the environment names for which transport
+sed 's/^transports = ws$/transports = wss, ws/; s/::1/lab.example/' \
+	devices.ini >ways.ini
+chmod 600 ways.ini
+unset http_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY
+export https_proxy=http://out.example:3128
+expect 0 check --config proxy.ini --devices ways.ini
+unset https_proxy
+says out '/lab by egress proxy http://out.example:3128, else ws://'
+says out 'ws://lab.example:9001/lab,'
+
 # check: everything that is wrong with both files is told at once
 printf '[cloud]\nport = 70000\n' >wrong.ini
 printf '[device:lab]\nsecret = not-for-your-eyes\n' >wrong-devices.ini

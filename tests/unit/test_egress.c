@@ -412,6 +412,32 @@ test_password_file(void **state)
 	}
 }
 
+/* However the program was told where the file is. */
+static void
+test_password_file_beside_a_relative_path(void **state)
+{
+	struct scratch *s = *state;
+	struct settings *settings;
+	char path[256];
+	int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_true(here >= 0);
+	scratch_write(s, "pw", SPAN_OF("hush\n"));
+	scratch_write(s, "proxy.ini",
+	    SPAN_OF("[egress]\nproxy = http://me@p:1\npassword_file = pw\n"));
+	(void)snprintf(
+	    path, sizeof(path), "%s/proxy.ini", strrchr(s->folder, '/') + 1);
+	assert_int_equal(chdir(s->folder), 0);
+	assert_int_equal(chdir(".."), 0);
+	settings = settings_load(path, &s->complaints);
+	assert_int_equal(fchdir(here), 0);
+	assert_int_equal(close(here), 0);
+	assert_told(s, "");
+	assert_true(
+	    secret_eq(&settings->egress_proxy.password, SPAN_OF("hush")));
+	settings_unref(settings);
+}
+
 /* ---- the environment ---- */
 
 /* The proxy's host for a connection; "" when it is direct. The variables are
@@ -553,6 +579,7 @@ main(void)
 	    TEST(test_the_file_goes_before_the_environment),
 	    TEST(test_bad_proxies_of_the_file),
 	    TEST(test_password_file),
+	    TEST(test_password_file_beside_a_relative_path),
 	    TEST(test_variables),
 	    TEST(test_no_proxy_of_the_environment),
 	    TEST(test_no_proxy_of_the_file),

@@ -554,6 +554,25 @@ test_waits_for_its_turn(void **state)
 	assert_true(ask(s, LATER + 900 + WINDOW_MS));
 }
 
+/* A login counts even when its dial began so long ago that it was swept. */
+static void
+test_late_login(void **state)
+{
+	static const struct credential other = {
+	    .product_key = "a1B2c3D4e5F", .device_name = "other"};
+	struct stage *s = *state;
+
+	s->settings.dial_per_device = 1;
+	governor_reload(s->g, &s->settings);
+	assert_true(ask(s, LATER));
+	assert_true(governor_ask(
+	    s->g, &other, LATER + WINDOW_MS, &s->wait_ms, &s->why));
+	assert_int_equal(governor_count(s->g), 1);
+	governor_login(s->g, &pump, LATER + WINDOW_MS);
+	assert_refused(s, LATER + 2 * WINDOW_MS - 1, R_DIAL_RATE, "");
+	assert_true(ask(s, LATER + 2 * WINDOW_MS));
+}
+
 /* Who is not given a turn has not been dialled. */
 static void
 test_queue_is_full(void **state)
@@ -580,6 +599,36 @@ test_queue_is_full(void **state)
 	governor_failed(s->g, &pump, DIAL_REFUSED, LATER + WINDOW_MS + 11000);
 	assert_refused(s, LATER + WINDOW_MS + 11000, R_DIAL_BACKOFF, "");
 	assert_int_equal(s->rate.due_ns, before.due_ns + 1000000000ULL);
+}
+
+/* A device that knocks in a tight loop has one line a minute, and what is kept
+   for that stays, however many others are swept. */
+static void
+test_refusals_are_told_once_a_minute(void **state)
+{
+	enum { NEWS_MS = 60 * 1000 };
+	struct stage *s = *state;
+	struct credential other = {
+	    .product_key = "a1B2c3D4e5F", .device_name = "other"};
+
+	dial_rate_set(&s->rate, 1);
+	for (int i = 0; i < 11; i++)
+		assert_true(dial_rate_reserve(
+		    &s->rate, LATER, UINT64_MAX, &s->wait_ms));
+	for (int i = 0; i < 10; i++) {
+		assert_refused(s, LATER, R_DIAL_QUEUE, "");
+		assert_int_equal(
+		    governor_is_news(s->g, &pump, LATER, &s->why), i == 0);
+		assert_false(
+		    governor_ask(s->g, &other, LATER, &s->wait_ms, &s->why));
+	}
+	assert_false(
+	    governor_is_news(s->g, &pump, LATER + NEWS_MS - 1, &s->why));
+	(void)fault_set(&s->why, R_DIAL_QUEUE, "not yet");
+	assert_true(governor_is_news(s->g, &pump, LATER + NEWS_MS, &s->why));
+	assert_string_equal(
+	    s->why.text, "not yet (and 10 more refusals since the last line)");
+	assert_int_equal(s->why.why, R_DIAL_QUEUE);
 }
 
 /* An outage: all knock every second until they are in. */
@@ -801,11 +850,31 @@ test_stable_ends_the_row(void **state)
 
 	no_device_rate(s);
 	governor_stable(s->g, &unknown);
-	governor_login(s->g, &unknown, LATER);
 	assert_int_equal(governor_count(s->g), 0);
 	fail_often(s, LATER);
 	governor_stable(s->g, &pump);
 	assert_begins_anew(s, LATER);
+}
+
+/* The cloud counts logins, so a dial that came to none is taken back; once. */
+static void
+test_dials_without_a_login(void **state)
+{
+	struct stage *s = *state;
+
+	s->settings.dial_network_first_ms = 0;
+	governor_reload(s->g, &s->settings);
+	for (int i = 0; i < 20; i++) {
+		assert_dial(s, LATER);
+		governor_failed(s->g, &pump, DIAL_NETWORK, LATER);
+		governor_failed(s->g, &pump, DIAL_NETWORK, LATER);
+	}
+	for (int i = 0; i < 5; i++) {
+		assert_dial(s, LATER);
+		governor_login(s->g, &pump, LATER);
+		governor_failed(s->g, &pump, DIAL_NETWORK, LATER);
+	}
+	assert_refused(s, LATER, R_DIAL_RATE, "");
 }
 
 /* A reload forgets failures, but not what was dialled. */
@@ -816,8 +885,10 @@ test_reload_pardons(void **state)
 
 	fail_often(s, LATER);
 	governor_reload(s->g, &s->settings);
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < 5; i++) {
 		assert_dial(s, LATER);
+		governor_login(s->g, &pump, LATER);
+	}
 	fail_often(s, LATER);
 	governor_reload(s->g, &s->settings);
 	assert_refused(s, LATER, R_DIAL_RATE, "");
@@ -971,13 +1042,16 @@ main(void)
 	    governor_test(test_device_rate_none),
 	    governor_test(test_start_budget),
 	    governor_test(test_waits_for_its_turn),
+	    governor_test(test_late_login),
 	    governor_test(test_queue_is_full),
+	    governor_test(test_refusals_are_told_once_a_minute),
 	    governor_test(test_outage),
 	    governor_test(test_backoff_bounds),
 	    governor_test(test_backoff_of_each_kind),
 	    governor_test(test_kinds_are_counted_apart),
 	    governor_test(test_backoffs_are_scattered),
 	    governor_test(test_stable_ends_the_row),
+	    governor_test(test_dials_without_a_login),
 	    governor_test(test_reload_pardons),
 	    governor_test(test_row_ends_by_itself),
 	    governor_test(test_memory_is_bounded),

@@ -137,6 +137,7 @@ test_bad_answers(void **state)
 	    SPAN_OF("\x05\xff"),
 	    SPAN_OF("HTTP/2 200\r\n\r\n"),
 	    SPAN_OF("HTTP/1.1 20 x\r\n\r\n"),
+	    SPAN_OF("HTTP/1.1\t200 x\r\n\r\n"),
 	    SPAN_OF("HTTP/1.1 200 x\n\n"),
 	    SPAN_OF("HTTP/1.1 200 x\r\nA: b\r\n c\r\n\r\n"),
 	};

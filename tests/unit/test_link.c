@@ -822,6 +822,11 @@ test_tickets_of_many_hosts(void **state)
 		if (i % 20 == 0)
 			assert_true(dial_and_close(d));
 	}
+	/* enough of them, and it is forgotten */
+	for (uint16_t i = 0; i < 64; i++)
+		SSL_free(trust_client(
+		    d->rig.env.trust, t, TRUST_WSS, "cloud.example", i));
+	assert_false(dial_and_close(d));
 	for (int i = 0; i < 100; i++)
 		SSL_free(held[i]);
 	tickets_free(&d->rig.env.tickets);
@@ -951,6 +956,24 @@ test_the_subprotocol(void **state)
 	}
 }
 
+/* What a reload brings is for the next dial. */
+static void
+test_reload_while_the_upgrade_is_answered(void **state)
+{
+	struct dial *d = *state;
+	struct settings fresh;
+
+	reach(d, LINK_UPGRADE, NULL);
+	fresh = *d->rig.settings;
+	(void)snprintf(
+	    fresh.cloud_subprotocol, sizeof(fresh.cloud_subprotocol), "other");
+	d->rig.env.settings = &fresh;
+	cloud_switch(&d->cloud);
+	until(&d->rig, has_told(d, 'O') || has_told(d, 'L'));
+	assert_string_equal(d->told, "O");
+	d->rig.env.settings = d->rig.settings;
+}
+
 /* Who has asked not to be dialled for a while is not; others are. */
 static void
 test_retry_after(void **state)
@@ -962,6 +985,9 @@ test_retry_after(void **state)
 	    SPAN_OF("HTTP/1.1 503 Busy\r\nRetry-After: 100\r\n\r\n"));
 	until(&d->rig, has_told(d, 'I'));
 	assert_int_equal(d->why.why, R_UPGRADE_REFUSED);
+	d->rig.env.governor =
+	    governor_new(d->rig.settings, &d->rate, 1, clock_mono_ms());
+	assert_non_null(d->rig.env.governor);
 	for (int i = 0; i < 2; i++) {
 		unsigned before = d->rig.lookups;
 
@@ -970,7 +996,9 @@ test_retry_after(void **state)
 		assert_int_equal(d->rig.lookups, before);
 		assert_int_equal(d->why.why, R_CLOUD_BUSY);
 		assert_non_null(strstr(d->why.text, "Retry-After"));
+		assert_int_equal(d->link.is_old_news, i > 0);
 	}
+	governor_free(&d->rig.env.governor);
 	d->target.host = d->target.server_name = "127.0.0.1";
 	open_link(d);
 }
@@ -1402,6 +1430,51 @@ test_a_tunnel(void **state)
 	egress_close(d);
 }
 
+/* A reload puts another map in the place of the one that it was dialled by. */
+static void
+test_a_tunnel_outlives_the_map(void **state)
+{
+	struct dial *d = *state;
+	struct credential fresh = d->target;
+	char *host = strdup(d->target.host);
+
+	assert_non_null(host);
+	egress_open(d);
+	d->target.host = host;
+	dial_link(d);
+	link_retarget(&d->link, &fresh);
+	free(host);
+	cloud_accept(&d->cloud);
+	expect_connect(d, NULL);
+	link_abort(&d->link);
+	egress_close(d);
+}
+
+/* TLS as far as the proxy is none with the cloud. */
+static void
+test_ws_in_a_tls_tunnel(void **state)
+{
+	struct dial *d = *state;
+	char url[64];
+	const char *why;
+
+	(void)snprintf(url, sizeof(url), "https://127.0.0.1:%u", d->cloud.port);
+	assert_true(egress_read(&d->rig.settings->egress_proxy, url, &why));
+	d->target.transports = (struct transports){1, {TRANSPORT_WS}};
+	dial_link(d);
+	cloud_accept(&d->cloud);
+	assert_true(cloud_handshake(&d->cloud));
+	expect_connect(d, NULL);
+	cloud_write(&d->cloud, SPAN_OF("HTTP/1.1 200 Open\r\n\r\n"));
+	cloud_switch(&d->cloud);
+	until(&d->rig, has_told(d, 'O'));
+	assert_non_null(d->link.stream.ssl);
+	assert_null(link_tls(&d->link));
+	assert_string_equal(link_tls_version(&d->link), "plain");
+	link_abort(&d->link);
+	egress_close(d);
+}
+
 /* Each end of a connection to the proxy, and what it means. */
 static void
 test_no_tunnel(void **state)
@@ -1432,6 +1505,13 @@ test_no_tunnel(void **state)
 		assert_int_equal(d->why.why, rows[i].why);
 		assert_non_null(strstr(d->why.text, "egress proxy 127.0.0.1"));
 	}
+	/* a reset */
+	dial_link(d);
+	cloud_accept(&d->cloud);
+	cloud_reset(&d->cloud);
+	until(&d->rig, has_told(d, 'I'));
+	assert_int_equal(d->why.why, R_EGRESS_BAD_ANSWER);
+	assert_non_null(strstr(d->why.text, "egress proxy 127.0.0.1"));
 	/* the proxy itself is not there */
 	fd = rig_refuse(&port);
 	d->rig.ports[0] = port;
@@ -2184,6 +2264,8 @@ main(void)
 	    wss(test_mqtts_closes_while_blocked),
 	    wss(test_the_next_way_is_tried),
 	    wss(test_a_tunnel),
+	    wss(test_a_tunnel_outlives_the_map),
+	    wss(test_ws_in_a_tls_tunnel),
 	    wss(test_no_tunnel),
 	    wss(test_resumption),
 	    wss(test_a_late_ticket_of_an_old_trust),
@@ -2192,6 +2274,7 @@ main(void)
 	    wss(test_the_request),
 	    wss(test_the_request_of_other_hosts),
 	    ws(test_the_subprotocol),
+	    wss(test_reload_while_the_upgrade_is_answered),
 	    wss(test_retry_after),
 	    ws(test_upgrade_answer_byte_by_byte),
 	    wss(test_data_behind_the_101),

@@ -1,29 +1,46 @@
 /*
- * One session from its CONNECT to its end, again and again, each time with
- * another allocation failing: of the proxy's own, of libevent's, of OpenSSL's.
- * The worst that may happen is that this session ends; nothing may be left
- * behind.
+ * One session from its CONNECT to its end, again and again, each time with the
+ * next allocation failing: of the proxy's own, of libevent's, of OpenSSL's. The
+ * worst that may happen is that this session ends, and says why.
  *
  * To be linked with -Wl,--wrap= malloc, calloc, realloc, loop_run and
  * session_new.
  */
-#include "session/session.h"
-
-#include "life.h"
+#include "play.h"
+#include "timers.h"
 
 #include <event2/event.h>
 #include <openssl/crypto.h>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
+
 static struct {
-	bool armed;       /* in the loop, or in session_new() */
-	unsigned long n;  /* allocations counted while armed */
-	unsigned long at; /* which one fails; 0: none */
+	bool armed;        /* in the loop, or in session_new() */
+	unsigned long n;   /* allocations counted while armed */
+	unsigned long at;  /* which one fails; 0: none */
+	bool none;         /* all fail, whoever asks */
+	bool begins;       /* in session_new() */
+	bool tls;          /* it was OpenSSL's */
+	bool late;         /* its session had ended already */
+	struct life *life; /* whose session */
 } fate;
 
 static bool
-fails(void)
+fails(bool tls)
 {
-	return fate.armed && ++fate.n == fate.at;
+	const struct session *s;
+
+	if (fate.none)
+		return true;
+	if (!fate.armed || ++fate.n != fate.at)
+		return false;
+	s = fate.life->session;
+	fate.tls = tls;
+	fate.late = !fate.begins && (s == NULL || s->ended);
+	errno = ENOMEM;
+	return true;
 }
 
 void *__real_malloc(size_t n);
@@ -40,19 +57,19 @@ struct session *__wrap_session_new(struct session_env *env, struct knock *k);
 void *
 __wrap_malloc(size_t n)
 {
-	return fails() ? NULL : __real_malloc(n);
+	return fails(false) ? NULL : __real_malloc(n);
 }
 
 void *
 __wrap_calloc(size_t count, size_t n)
 {
-	return fails() ? NULL : __real_calloc(count, n);
+	return fails(false) ? NULL : __real_calloc(count, n);
 }
 
 void *
 __wrap_realloc(void *p, size_t n)
 {
-	return fails() ? NULL : __real_realloc(p, n);
+	return fails(false) ? NULL : __real_realloc(p, n);
 }
 
 static void *
@@ -60,7 +77,7 @@ tls_malloc(size_t n, const char *file, int line)
 {
 	(void)file;
 	(void)line;
-	return fails() ? NULL : __real_malloc(n);
+	return fails(true) ? NULL : __real_malloc(n);
 }
 
 static void *
@@ -68,7 +85,7 @@ tls_realloc(void *p, size_t n, const char *file, int line)
 {
 	(void)file;
 	(void)line;
-	return fails() ? NULL : __real_realloc(p, n);
+	return fails(true) ? NULL : __real_realloc(p, n);
 }
 
 static void
@@ -93,204 +110,244 @@ __wrap_session_new(struct session_env *env, struct knock *k)
 {
 	struct session *s;
 
-	fate.armed = true;
+	fate.armed = fate.begins = true;
 	s = __real_session_new(env, k);
-	fate.armed = false;
+	fate.armed = fate.begins = false;
 	return s;
 }
 
-/* A cloud and a device that do the next thing they can, and take every end. */
-struct play {
-	struct life *life;
-	bool shaken;   /* hands: TLS is done */
-	bool switched; /* to WebSocket */
-	bool sent;     /* all that the device has to say */
-	unsigned frames;
-	struct buffer hello; /* the device's packets */
-};
+static struct timers timers;
 
-/* A few bytes, for whoever is still there. */
+/* ---- playing ---- */
+
+/* Under AddressSanitizer: also of what is still allocated, nothing may be out
+   of reach. */
 static void
-say(struct cloud *c, struct span bytes)
+check_leaks(void)
 {
-	ERR_clear_error();
-	if (c->ssl != NULL)
-		(void)SSL_write(c->ssl, bytes.p, (int)bytes.n);
-	else
-		(void)!send(c->fd, bytes.p, bytes.n, MSG_NOSIGNAL);
-	ERR_clear_error();
+#ifdef __SANITIZE_ADDRESS__
+	assert_int_equal(__lsan_do_recoverable_leak_check(), 0);
+#endif
 }
 
-static void
-cloud_step(struct play *p)
+/* The <at>-th allocation fails; false: there were not so many. */
+static bool
+play_failing(
+    struct life *l, const struct script *s, unsigned long at, struct outcome *o)
 {
-	struct cloud *c = &p->life->cloud;
-	struct frame f;
-	char text[512];
-
-	if (c->ended || (c->fd < 0 && !cloud_try_accept(c)))
-		return;
-	if (!p->shaken && c->tls != NULL) {
-		int r;
-
-		if (c->ssl == NULL) {
-			c->ssl = SSL_new(c->tls);
-			(void)SSL_set_fd(c->ssl, c->fd);
-		}
-		ERR_clear_error();
-		r = SSL_accept(c->ssl);
-		if (!cloud_settled(c, r))
-			return;
-		ERR_clear_error();
-		c->ended = r != 1;
-		if (c->ended)
-			return;
-	}
-	p->shaken = true;
-	(void)cloud_read(c);
-	if (!p->switched) {
-		if (c->in.n == 0 || memmem(buffer_span(&c->in).p, c->in.n,
-					"\r\n\r\n", 4) == NULL)
-			return;
-		say(c, cloud_switching(c, text));
-		p->switched = true;
-	}
-	while (!c->ended && cloud_try_frame(c, &f)) {
-		/* in two frames, so that both readers keep something */
-		if (p->frames++ == 0)
-			say(c, SPAN_OF("\x82\x06\x20\x02\x00\x00\x30\x84"));
-		else if (p->frames == 2)
-			say(c, SPAN_OF("\x82\x07\x00\x00\x01tx\xd0\x00"));
-		if (f.opcode == WS_CLOSE)
-			say(c, SPAN_OF("\x88\x02\x03\xe8"));
-		frame_free(&f);
-	}
-}
-
-static void
-lan_step(struct play *p)
-{
-	struct lan *lan = &p->life->lan;
-
-	if (!lan->ended)
-		(void)lan_read(lan);
-	/* the CONNACK is there */
-	if (lan->in.n >= 4 && p->hello.n > 0) {
-		struct span rest = buffer_span(&p->hello);
-		ssize_t n = send(lan->fd, rest.p, rest.n, MSG_NOSIGNAL);
-
-		buffer_drop(&p->hello, n > 0 ? (size_t)n : 0);
-	}
-}
-
-/* Small packets, a large one, half of one that is kept; then DISCONNECT. */
-static void
-write_hello(struct buffer *b)
-{
-	static uint8_t big[100 * 1000];
-	size_t n = mqtt_header_write(big, 0x30, sizeof(big) - 5);
-
-	memcpy(big + n, "\x00\x01t", 3);
-	assert_true(buffer_append(
-	    b, SPAN_OF("\xc0\x00\x40\x02\x00\x01\x40\x02\x00\x02")));
-	assert_true(buffer_append(b, (struct span){big, n + sizeof(big) - 5}));
-	assert_true(buffer_append(b, SPAN_OF("\x40\x02\x00\x03\xe0\x00")));
-}
-
-/* Plays it with allocation <at> failing; returns how many there were. */
-static unsigned long
-play(struct life *l, unsigned long at)
-{
-	struct mqtt_connect connect = {
-	    .level = 4, .keep_alive_s = 60, .client_id = SPAN_OF("pump-7")};
-	struct play p = {.life = l};
-	uint64_t by_ms = clock_mono_ms() + RIG_PATIENCE_MS;
-
-	write_hello(&p.hello);
+	fate.life = l;
 	fate.n = 0;
 	fate.at = at;
-	if (life_try_begin(l, &connect, SPAN_OF("\xc0\x00"))) {
-		while (l->session != NULL) {
-			rig_wait(&l->rig);
-			cloud_step(&p);
-			lan_step(&p);
-			if (l->session == NULL || clock_mono_ms() < by_ms)
-				continue;
-			print_message("allocation %lu: in state %s\n%s", at,
-			    link_state_word(l->session->link.state),
-			    life_log(l));
-			fail();
-		}
-	}
+	fate.tls = fate.late = false;
+	*o = play(l, s);
 	fate.at = 0;
-	lan_hang_up(&l->lan);
-	until(&l->rig, crowd_size(l->lan.crowd) == 0);
-	cloud_hang_up(&l->cloud);
-	buffer_free(&p.hello);
-	assert_int_equal(l->rig.loop->kept_bytes, 0);
-	assert_int_equal(l->rig.loop->out_n, 0);
-	return fate.n;
+	return fate.n >= at;
 }
 
-static int
-set_up_ws(void **state)
+/* It ended for want of memory, which OpenSSL cannot always say, or could do
+   without. */
+static bool
+is_right(const struct script *s, const struct outcome *o)
 {
-	struct life *l = calloc(1, sizeof(*l));
+	if (o->reason[0] == '\0' || strcmp(o->reason, "out_of_memory") == 0)
+		return true;
+	if (strcmp(o->reason, play_usual(s)) == 0)
+		return fate.late || o->whole;
+	return fate.tls && (strcmp(o->reason, "tls_failed") == 0 ||
+			       strcmp(o->reason, "internal") == 0);
+}
 
-	*state = l;
-	if (l != NULL)
+static void
+check_outcome(const struct script *s, const struct outcome *o, unsigned long at)
+{
+	if (is_right(s, o))
+		return;
+	print_message("%s", life_log(fate.life));
+	fail_msg("without allocation %lu%s the session ended with %s", at,
+	    fate.tls ? " (OpenSSL's)" : "", o->reason);
+}
+
+/* ---- tests ---- */
+
+/* Each time on a new worker, which has everything still to allocate. At the
+   start, or when the CONNECT is in the cloud, there is room for <spare> timers
+   only: so each timer of a session is once the one without. */
+static void
+play_every_allocation(struct life *l, uint8_t level, bool cloud_ends,
+    unsigned spare, void (*on_login)(struct life *l))
+{
+	struct script s;
+	struct outcome o;
+	bool failed = true;
+
+	script_open(&s, level, cloud_ends);
+	s.on_login = on_login;
+	for (unsigned long at = 1; failed; at++) {
 		life_open(l, false);
-	return l != NULL ? 0 : -1;
+		if (on_login == NULL)
+			timers_fill(
+			    &timers, l->rig.loop->base, spare, &fate.none);
+		failed = play_failing(l, &s, at, &o);
+		if (failed)
+			check_outcome(&s, &o, at);
+		timers_remove(&timers, timers.n);
+		play_well(l, &s);
+		timers_remove(&timers, timers.n);
+		life_close(l);
+		*l = (struct life){0};
+		check_leaks();
+	}
+	script_close(&s);
+}
+
+/* The link's. */
+static void
+test_every_allocation_4(void **state)
+{
+	play_every_allocation(*state, 4, false, 0, NULL);
+}
+
+/* The race's; the rig has one, too. */
+static void
+test_every_allocation_5(void **state)
+{
+	play_every_allocation(*state, 5, false, 2, NULL);
+}
+
+static void
+fill_at_login(struct life *l)
+{
+	timers_fill(&timers, l->rig.loop->base,
+	    evtimer_pending(&l->rig.tick, NULL) ? 0 : 1, &fate.none);
+}
+
+/* The device's. */
+static void
+test_every_allocation_5_cloud_ends(void **state)
+{
+	play_every_allocation(*state, 5, true, 0, fill_at_login);
+}
+
+/* Nearly all are OpenSSL's, thousands; so the worker stays. */
+static void
+test_every_allocation_tls(void **state)
+{
+	enum { CHECK_EVERY = 64 };
+	struct life *l = *state;
+	struct script s;
+	struct outcome o;
+	bool failed = true;
+
+	script_open(&s, 4, false);
+	life_open(l, true);
+	for (unsigned long at = 1; failed; at++) {
+		/* no ticket: each dial is a whole handshake */
+		tickets_free(&l->env.link.tickets);
+		l->env.link.tickets = l->rig.env.tickets = tickets_new();
+		failed = play_failing(l, &s, at, &o);
+		if (failed)
+			check_outcome(&s, &o, at);
+		if (failed && at % CHECK_EVERY != 0)
+			continue;
+		play_well(l, &s);
+		check_leaks();
+	}
+	script_close(&s);
+}
+
+/* Without memory nobody gets trust that he would not get with it. Each
+   <step>-th allocation. */
+static void
+check_never_trusted(
+    struct life *l, SSL_CTX *shown, unsigned step, const char *reason)
+{
+	struct script s;
+	struct outcome o;
+	bool failed = true;
+
+	script_open(&s, 4, false);
+	cloud_show(&l->cloud, shown);
+	for (unsigned long at = 1; failed; at += step) {
+		failed = play_failing(l, &s, at, &o);
+		if (o.trusted)
+			fail_msg("trusted without allocation %lu", at);
+	}
+	assert_string_equal(o.reason, reason);
+	script_close(&s);
+}
+
+static void
+test_untrusted_without_memory(void **state)
+{
+	struct life *l = *state;
+	struct pki other;
+
+	life_open(l, true);
+	pki_open(&other, "Another root");
+	check_never_trusted(l,
+	    pki_server(&other, "IP:127.0.0.1", -PKI_DAY_S, PKI_DAY_S), 7,
+	    "cert_untrusted");
+	pki_close(&other);
+}
+
+static void
+test_wrong_address_without_memory(void **state)
+{
+	struct life *l = *state;
+
+	life_open(l, true);
+	check_never_trusted(l,
+	    pki_server(&l->pki, "IP:127.0.0.2", -PKI_DAY_S, PKI_DAY_S), 1,
+	    "cert_wrong_name");
+}
+
+static void
+test_wrong_name_without_memory(void **state)
+{
+	struct life *l = *state;
+
+	life_open(l, true);
+	credmap_unref(l->map);
+	l->map = life_map(l, "server_name = cloud.test\n");
+	l->entry = credmap_at(l->map, 0);
+	check_never_trusted(l,
+	    pki_server(&l->pki, "IP:127.0.0.1,DNS:cloud.example", -PKI_DAY_S,
+		PKI_DAY_S),
+	    1, "cert_wrong_name");
 }
 
 static int
-set_up_wss(void **state)
+set_up(void **state)
 {
-	struct life *l = calloc(1, sizeof(*l));
-
-	*state = l;
-	if (l != NULL)
-		life_open(l, true);
-	return l != NULL ? 0 : -1;
+	*state = calloc(1, sizeof(struct life));
+	return *state != NULL ? 0 : -1;
 }
 
 static int
 tear_down(void **state)
 {
-	life_close(*state);
-	free(*state);
+	struct life *l = *state;
+
+	if (l->rig.loop != NULL)
+		life_close(l);
+	free(l);
 	return 0;
 }
 
-static void
-test_every_allocation_may_fail(void **state)
-{
-	struct life *l = *state;
-	unsigned long n = play(l, 0);
-
-	assert_string_equal(life_reason(l), "device_left");
-	assert_true(n > 10);
-	l->rig.settings->close_timeout_ms = 5;
-	/* with TLS nearly all are OpenSSL's: some of them will do */
-	for (unsigned long at = 1; at <= n; at += n < 1000 ? 1 : 5) {
-		/* no ticket: each dial is a whole handshake */
-		tickets_free(&l->env.link.tickets);
-		l->env.link.tickets = l->rig.env.tickets = tickets_new();
-		(void)play(l, at);
-	}
-	/* and the worker has not suffered */
-	(void)play(l, 0);
-	assert_string_equal(life_reason(l), "device_left");
-}
+#define memory_test(test)                                                      \
+	cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
-	    {"test_every_allocation_may_fail (ws)",
-		test_every_allocation_may_fail, set_up_ws, tear_down, NULL},
-	    {"test_every_allocation_may_fail (wss)",
-		test_every_allocation_may_fail, set_up_wss, tear_down, NULL},
+	    memory_test(test_every_allocation_4),
+	    memory_test(test_every_allocation_5),
+	    memory_test(test_every_allocation_5_cloud_ends),
+	    memory_test(test_every_allocation_tls),
+	    memory_test(test_untrusted_without_memory),
+	    memory_test(test_wrong_address_without_memory),
+	    memory_test(test_wrong_name_without_memory),
 	};
 
 	event_set_mem_functions(__wrap_malloc, __wrap_realloc, free);

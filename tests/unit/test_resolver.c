@@ -432,6 +432,7 @@ test_the_hosts_file_comes_first(void **state)
 		       "2001:db8::51 cloud.test.\n"
 		       "  2001:db8::52\tx y cloud.test\r\n"
 		       "192.0.2.53 #cloud.test\n"
+		       "192.0.2.55 z # cloud.test\n"
 		       "192.0.2.54");
 	check(d, "cloud.test", "192.0.2.51:443 [2001:db8::52]:443");
 	check(d, "cLOUD.test", "192.0.2.51:443 [2001:db8::52]:443");

@@ -741,6 +741,24 @@ test_tickets_are_of_one_use(void **state)
 	}
 }
 
+/* A connection of before a reload gets its ticket after it. */
+static void
+test_an_old_trust_pushes_no_ticket_out(void **state)
+{
+	struct site *s = *state;
+	struct trust *old = trust_ref(s->trust);
+
+	renew(s);
+	assert_dial(s, TRUST_WSS, R_NONE);
+	assert_int_equal(talk(old, s->tickets, s->server, TRUST_WSS,
+			     "cloud.example", &s->why, &s->resumed, &s->shown),
+	    R_NONE);
+	assert_false(s->resumed);
+	assert_dial(s, TRUST_WSS, R_NONE);
+	assert_true(s->resumed);
+	trust_unref(old);
+}
+
 static void
 test_a_refused_ticket_costs_a_full_handshake(void **state)
 {
@@ -841,6 +859,41 @@ test_dates(void **state)
 	wall_s = now_s + 9000;
 	assert_dial(s, TRUST_MQTTS, R_CERT_EXPIRED);
 	assert_text(s, text_of(wall_s));
+}
+
+/* Each resumption brings a fresh ticket: it would go on for ever. */
+static void
+test_no_ticket_outlives_its_certificate(void **state)
+{
+	struct site *s = *state;
+
+	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION;
+	     version++) {
+		wall_s = -1;
+		show(s, NAMES, -60, 3600);
+		(void)SSL_CTX_set_max_proto_version(s->server, version);
+		renew(s);
+		assert_dial(s, TRUST_WSS, R_NONE);
+		assert_dial(s, TRUST_WSS, R_NONE);
+		assert_true(s->resumed);
+		wall_s = (int64_t)(clock_wall_ms() / 1000) + 7200;
+		assert_dial(s, TRUST_WSS, R_CERT_EXPIRED);
+	}
+}
+
+/* However often a session is resumed, its chain is looked at once a day. */
+static void
+test_a_chain_is_looked_at_each_day(void **state)
+{
+	struct site *s = *state;
+	int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
+
+	show(s, NAMES, -60, 7 * PKI_DAY_S);
+	for (int half_days = 0; half_days < 6; half_days++) {
+		wall_s = now_s + half_days * PKI_DAY_S / 2;
+		assert_dial(s, TRUST_WSS, R_NONE);
+		assert_int_equal(s->resumed, half_days % 2 == 1);
+	}
 }
 
 static void
@@ -1044,10 +1097,13 @@ main(void)
 	    TEST(test_client_certificates_that_are_refused),
 	    TEST(test_keylog),
 	    TEST(test_tickets_are_of_one_use),
+	    TEST(test_an_old_trust_pushes_no_ticket_out),
 	    TEST(test_a_refused_ticket_costs_a_full_handshake),
 	    TEST(test_wrong_names),
 	    TEST(test_a_long_subject),
 	    TEST(test_dates),
+	    TEST(test_no_ticket_outlives_its_certificate),
+	    TEST(test_a_chain_is_looked_at_each_day),
 	    TEST(test_a_wrong_clock),
 	    TEST(test_a_wrong_clock_with_verify_no),
 	    TEST(test_a_root_that_expires),
