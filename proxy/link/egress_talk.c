@@ -1,5 +1,6 @@
 #include "link/egress_talk.h"
 
+#include "base/clock.h"
 #include "base/escape.h"
 #include "codec/http_proxy.h"
 #include "codec/socks5.h"
@@ -12,7 +13,10 @@
 
 enum {
 	PROXIES_MAX = 4, /* remembered; the one that came first is forgotten */
-	REDIALS_MAX = 3
+	REDIALS_MAX = 3,
+	/* directories lock an account after a few wrong passwords, and have
+	   forgotten them after some minutes */
+	HELD_MS = 5 * 60 * 1000
 };
 
 /* ---- what is remembered ---- */
@@ -24,7 +28,16 @@ struct known_proxy {
 	struct egress_answer answer; /* that was taken last */
 };
 
+/* The proxy that has refused our password last. */
+struct held_proxy {
+	uint64_t until_ms; /* of clock_mono_ms() */
+	uint16_t port;
+	char host[EGRESS_TEXT_MAX];
+	struct fault why;
+};
+
 struct egress_memory {
+	struct held_proxy held;
 	unsigned count;
 	unsigned next; /* to be replaced, once all are in use */
 	struct known_proxy proxies[PROXIES_MAX];
@@ -41,6 +54,39 @@ egress_memory_free(struct egress_memory **m)
 {
 	free(*m);
 	*m = NULL;
+}
+
+bool
+egress_memory_holds(const struct egress_memory *m, const struct egress *proxy,
+    struct fault *why)
+{
+	const struct held_proxy *held = &m->held;
+	uint64_t now_ms = clock_mono_ms();
+
+	if (now_ms >= held->until_ms || held->port != proxy->port ||
+	    strcmp(held->host, proxy->host) != 0)
+		return false;
+	(void)fault_set(why, held->why.why,
+	    "%s; it is not asked again for %llu s, or until a reload",
+	    held->why.text,
+	    (unsigned long long)(held->until_ms - now_ms + 999) / 1000);
+	return true;
+}
+
+void
+egress_memory_pardon(struct egress_memory *m)
+{
+	m->held.until_ms = 0;
+}
+
+static void
+hold(struct egress_memory *m, const struct egress *proxy,
+    const struct fault *why)
+{
+	m->held.until_ms = clock_mono_ms() + HELD_MS;
+	m->held.port = proxy->port;
+	memcpy(m->held.host, proxy->host, sizeof(m->held.host));
+	m->held.why = *why;
 }
 
 /* NULL: not known. */
@@ -140,8 +186,10 @@ static enum egress_step
 fail_for_password(
     const struct egress_talk *t, const char *names, struct fault *why)
 {
-	return fail(t, why, R_EGRESS_AUTH,
+	(void)fail(t, why, R_EGRESS_AUTH,
 	    "it refused the user name or the password (%s)", names);
+	hold(t->memory, t->proxy, why);
+	return EGRESS_FAILED;
 }
 
 /* ---- HTTP ---- */

@@ -35,6 +35,16 @@ struct egress_memory;
 NODISCARD struct egress_memory *egress_memory_new(void);
 void egress_memory_free(struct egress_memory **m);
 
+/*
+ * True, with <why> filled, while <proxy> is not to be asked because it has
+ * refused our password a moment ago: each device would try it again, until the
+ * account is locked.
+ */
+NODISCARD bool egress_memory_holds(const struct egress_memory *m,
+    const struct egress *proxy, struct fault *why);
+/* The password may have been mended. */
+void egress_memory_pardon(struct egress_memory *m);
+
 /* A challenge, and how often its nonce was used. */
 struct egress_answer {
 	struct http_challenge challenge;

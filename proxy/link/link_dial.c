@@ -153,6 +153,7 @@ ask(struct link *l)
 void
 link_begin_resolve(struct link *l)
 {
+	const struct egress *e;
 	struct fault why;
 
 	if (asked_to_hold_off(l, &why)) {
@@ -164,9 +165,14 @@ link_begin_resolve(struct link *l)
 		link_lose_for_memory(l);
 		return;
 	}
-	if (l->dialling->egress != NULL)
-		egress_talk_begin(&l->dialling->talk, l->env->egress_memory,
-		    l->dialling->egress, l->target->host, link_port(l));
+	e = l->dialling->egress;
+	if (e != NULL && egress_memory_holds(l->env->egress_memory, e, &why)) {
+		link_lose(l, WS_CLOSE_NONE, &why);
+		return;
+	}
+	if (e != NULL)
+		egress_talk_begin(&l->dialling->talk, l->env->egress_memory, e,
+		    l->target->host, link_port(l));
 	ask(l);
 }
 

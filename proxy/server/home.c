@@ -264,6 +264,7 @@ open_reload(struct letter *letter, void *arg)
 	h->env.link.trust = r->trust;
 	h->env.device.settings = r->settings;
 	governor_reload(h->env.link.governor, r->settings);
+	egress_memory_pardon(h->env.link.egress_memory);
 	h->loop->kept_max = r->kept_max_bytes;
 	for (s = TAILQ_FIRST(&h->sessions); s != NULL; s = after) {
 		after = TAILQ_NEXT(s, next);

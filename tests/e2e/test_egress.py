@@ -33,6 +33,7 @@ class Site:
     def __init__(self, cloud, start, certs, url, /, transport="wss",
                  host=NAME, env=None, port=None, keys=None, **settings):
         self.cloud = cloud
+        self.since = 0
         self.port = port or (cloud.mqtts_port if transport == "mqtts"
                              else cloud.port)
         self.entry = cloud.device(host=host, **(keys or {}))
@@ -50,7 +51,8 @@ class Site:
         return f"{self.entry['host']}:{self.port}"
 
     def end(self, *reasons):
-        line = self.proxy.wait_log("session_end", label=self.entry["label"])
+        line = self.proxy.wait_log("session_end", since=self.since,
+                                   label=self.entry["label"])
         assert line["reason"] in reasons, line
         assert line["detail"] and line["hint"], line
         return f"{line['detail']} ({line['hint']})"
@@ -191,6 +193,15 @@ def test_wrong_password(ways, site, refused, way, level):
     said = refused(here, "egress_auth", level=level)
     assert "127.0.0.1" in said and str(ways[way].port) in said
     assert "not-this-one" not in here.proxy.raw_log()
+
+
+@pytest.mark.parametrize("way", ["basic", "digest", "socks5+password"])
+def test_a_refused_password_is_tried_once(ways, site, refused, way):
+    """Each device would try it again, until the account is locked."""
+    here = site(ways[way].url_with(USER, "not-this-one"))
+    assert "not asked again" not in refused(here, "egress_auth")
+    here.since = here.proxy.mark()
+    assert "not asked again" in refused(here, "egress_auth")
 
 
 @pytest.mark.parametrize("way, word", [

@@ -191,6 +191,30 @@ test_wrong_password(void **state)
 	dial_end(&d);
 }
 
+/* It is not tried by each device in turn, or the account is locked. */
+static void
+test_a_refused_password_is_held(void **state)
+{
+	struct dial d = {0};
+	struct egress other = proxy_of("http://me:wrong@p:3129");
+
+	(void)state;
+	dial_begin(&d, "http://me:wrong@p:3128");
+	assert_false(egress_memory_holds(d.memory, &d.proxy, &d.why));
+	(void)said(&d);
+	assert_int_equal(hear(&d, ASKS("Basic realm=x")), EGRESS_REDIAL);
+	(void)said(&d);
+	assert_false(egress_memory_holds(d.memory, &d.proxy, &d.why));
+	assert_int_equal(hear(&d, ASKS("Basic realm=x")), EGRESS_FAILED);
+	assert_true(egress_memory_holds(d.memory, &d.proxy, &d.why));
+	assert_failed(&d, R_EGRESS_AUTH, "refused the user name");
+	assert_failed(&d, R_EGRESS_AUTH, "not asked again for 300 s");
+	assert_false(egress_memory_holds(d.memory, &other, &d.why));
+	egress_memory_pardon(d.memory);
+	assert_false(egress_memory_holds(d.memory, &d.proxy, &d.why));
+	dial_end(&d);
+}
+
 /* Some proxies answer a wrong password as if they were the server. */
 static void
 test_wrong_password_by_401(void **state)
@@ -616,6 +640,7 @@ main(void)
 	    cmocka_unit_test(test_cloud_by_ipv6),
 	    cmocka_unit_test(test_basic),
 	    cmocka_unit_test(test_wrong_password),
+	    cmocka_unit_test(test_a_refused_password_is_held),
 	    cmocka_unit_test(test_wrong_password_by_401),
 	    cmocka_unit_test(test_password_that_was_good_before),
 	    cmocka_unit_test(test_digest_is_counted),
