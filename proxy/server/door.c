@@ -219,6 +219,9 @@ judge(struct visitor *v, const struct mqtt_connect *c, size_t connect_bytes)
 	if (entry == NULL)
 		(void)fault_set(&why, R_UNKNOWN_DEVICE,
 		    "no entry of devices.ini answers to it");
+	else if (!entry->enabled)
+		(void)fault_set(
+		    &why, R_ENTRY_DISABLED, "entry %s", entry->label);
 	else if (!credential_password_right(
 		     entry, c->has_password, c->password))
 		(void)fault_set(&why, R_BAD_PASSWORD, "entry %s%s",

@@ -238,6 +238,11 @@ remap_waiting(struct home *h, struct identity *id, struct credmap *fresh)
 		turn_away(h, k, R_ENTRY_REMOVED);
 		return;
 	}
+	if (!entry->enabled) {
+		id->waiting = NULL;
+		turn_away(h, k, R_ENTRY_DISABLED);
+		return;
+	}
 	if (!mqtt_connect_read(connect, &c, NULL) ||
 	    !credential_password_right(entry, c.has_password, c.password)) {
 		id->waiting = NULL;

@@ -212,6 +212,10 @@ session_remap(struct session *s, struct credmap *fresh)
 		session_end_for(s, R_ENTRY_REMOVED, "");
 		return;
 	}
+	if (!entry->enabled) {
+		session_end_for(s, R_ENTRY_DISABLED, "");
+		return;
+	}
 	if (!credential_same(s->entry, entry)) {
 		session_end_for(s, R_ENTRY_CHANGED, "");
 		return;

@@ -88,7 +88,7 @@ void session_end(struct session *s, const struct fault *why);
 bool session_has_left(const struct session *s);
 
 /* A new map has come: goes on under its entry, or ends when that is gone or
-   another login is due. */
+   disabled, or another login is due. */
 void session_remap(struct session *s, struct credmap *fresh);
 
 /* Frees it, at once and whatever its state. */

@@ -52,7 +52,8 @@ X(transports,         true,  "wss", "wss, mqtts or ws, or several, the first tha
 X(server_name,        true,  NULL, "the name in the certificate, and for SNI and HTTP, when it is not the host dialled") \
 X(sign_method,        true,  "hmacsha256", "hmacmd5, hmacsha1 or hmacsha256") \
 X(timestamp,          true,  "now", "what is signed: now, none, or a fixed number of milliseconds") \
-X(extra,              true,  "", "more parameters of the client id, k=v,k=v")
+X(extra,              true,  "", "more parameters of the client id, k=v,k=v") \
+X(enabled,            true,  "yes", "no: the device is known, but refused")
 /* clang-format on */
 
 enum timestamp_mode { TIMESTAMP_NOW, TIMESTAMP_FIXED, TIMESTAMP_NONE };
@@ -83,6 +84,7 @@ struct credential {
 	const char *match_client_id; /* NULL unless in <match> */
 	const char *match_username;
 	const char *match_address; /* canonical text form */
+	bool enabled;              /* otherwise it is refused */
 	bool has_password;         /* the device must show <password> */
 	struct secret password;
 	struct secret device_secret;

@@ -274,6 +274,15 @@ credmap_line_timestamp(struct credmap_line *line, const char *value,
 	}
 }
 
+void
+credmap_line_bool(struct credmap_line *line, const char *value, bool *out)
+{
+	if (strcmp(value, "yes") == 0 || strcmp(value, "no") == 0)
+		*out = value[0] == 'y';
+	else
+		wrong_value(line, value, "yes or no is allowed");
+}
+
 /* One "k=v" of <n> bytes. */
 static bool
 is_parameter(const char *text, size_t n)

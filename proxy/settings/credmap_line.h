@@ -74,6 +74,8 @@ void credmap_line_sign_method(
 void credmap_line_timestamp(struct credmap_line *line, const char *value,
     enum timestamp_mode *mode, uint64_t *ms);
 
+void credmap_line_bool(struct credmap_line *line, const char *value, bool *out);
+
 /* "k=v,k=v", without the parameters that are not the administrator's; may be
    empty. */
 void credmap_line_extra(

@@ -49,6 +49,7 @@ struct common {
 	enum timestamp_mode timestamp_mode;
 	uint64_t timestamp_ms;
 	const char *extra;
+	bool enabled;
 };
 
 struct product {
@@ -191,6 +192,9 @@ read_value(struct loading *l, enum key key, const char *value)
 		return;
 	case KEY_extra:
 		credmap_line_extra(line, value, &common->extra);
+		return;
+	case KEY_enabled:
+		credmap_line_bool(line, value, &common->enabled);
 		return;
 	case KEY_COUNT:
 		break;
@@ -508,6 +512,7 @@ complete_device(struct loading *l, struct credential *c,
 		c->server_name = c->host;
 	c->sign_method = giver(KEY_sign_method, own, p, defaults)->sign_method;
 	c->extra = giver(KEY_extra, own, p, defaults)->extra;
+	c->enabled = giver(KEY_enabled, own, p, defaults)->enabled;
 	c->timestamp_mode = timestamp->timestamp_mode;
 	c->timestamp_ms = timestamp->timestamp_ms;
 }
@@ -541,6 +546,7 @@ complete(struct loading *l, const struct settings *settings)
 	    .sign_method = ALIYUN_HMACSHA256,
 	    .timestamp_mode = TIMESTAMP_NOW,
 	    .extra = "",
+	    .enabled = true,
 	};
 
 	sort_products(l);

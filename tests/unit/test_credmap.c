@@ -45,6 +45,16 @@ load(struct scratch *s, const char *text)
 	    &s->complaints);
 }
 
+static const struct credential *
+by_label(const struct credmap *map, const char *label)
+{
+	const struct credential *c = credmap_by_label(map, label);
+
+	if (c == NULL)
+		fail_msg("no %s", label);
+	return c;
+}
+
 /* The label of the entry that answers, or "-". */
 static const char *
 find(const struct credmap *map, const char *client_id, const char *username,
@@ -190,6 +200,29 @@ test_products_give_defaults(void **state)
 }
 
 static void
+test_disabled_entries_are_known(void **state)
+{
+	struct scratch *s = *state;
+	struct credmap *map = load(s,
+	    "[product:off]\nhost = h\nenabled = no\n" DEVICE(
+		"a", "devi") DEVICE("b",
+		"devj") "enabled = no\n"
+			"[device:c]\nproduct_key = off\ndevice_name = devi\n"
+			"device_secret = x\n"
+			"[device:d]\nproduct_key = off\ndevice_name = devj\n"
+			"device_secret = x\nenabled = yes\n");
+
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_true(by_label(map, "a")->enabled);
+	assert_false(by_label(map, "b")->enabled);
+	assert_false(by_label(map, "c")->enabled);
+	assert_true(by_label(map, "d")->enabled);
+	assert_string_equal(find(map, "b", "", "10.0.0.1"), "b");
+	credmap_unref(map);
+}
+
+static void
 test_settings_give_the_last_defaults(void **state)
 {
 	struct scratch *s = *state;
@@ -292,6 +325,9 @@ test_refuses_values(void **state)
 	    {"extra = timestamp=1", "timestamp may not be set"},
 	    {"extra = _v=sdk-c-4.1.0", "_v may not be set"},
 	    {"extra = ext=1,_ss=1", "_ss may not be set"},
+	    {"enabled = true", "enabled = true: yes or no is allowed"},
+	    {"enabled =", "yes or no is allowed"},
+	    {"enabled = Yes", "yes or no is allowed"},
 	    {"device_nmae = x",
 		"there is no key device_nmae; did you mean device_name?"},
 	    {"frobnicate = x", "there is no key frobnicate\n"},
@@ -894,6 +930,7 @@ main(void)
 	    TEST(test_reads_a_device),
 	    TEST(test_every_key_counts),
 	    TEST(test_products_give_defaults),
+	    TEST(test_disabled_entries_are_known),
 	    TEST(test_settings_give_the_last_defaults),
 	    TEST(test_the_more_telling_entry_wins),
 	    TEST(test_refuses_values),

@@ -1477,12 +1477,17 @@ test_remap(void **state)
 	static const struct {
 		const char *more;
 		const char *reason; /* NULL: goes on */
+		struct span disconnect;
 	} rows[] = {
-	    {"", NULL},
-	    {"match_client_id = another\n", NULL},
-	    {"password = x\n", "entry_changed"},
-	    {"client_id = other\n", "entry_changed"},
-	    {"path = /other\n", "entry_changed"},
+	    {"", NULL, SPAN_OF("")},
+	    {"match_client_id = another\n", NULL, SPAN_OF("")},
+	    {"password = x\n", "entry_changed", SPAN_OF("\xe0\x01\x8b")},
+	    {"client_id = other\n", "entry_changed", SPAN_OF("\xe0\x01\x8b")},
+	    {"path = /other\n", "entry_changed", SPAN_OF("\xe0\x01\x8b")},
+	    {"enabled = yes\n", NULL, SPAN_OF("")},
+	    {"enabled = no\n", "entry_disabled", SPAN_OF("\xe0\x01\x87")},
+	    {"enabled = no\npassword = x\n", "entry_disabled",
+		SPAN_OF("\xe0\x01\x87")},
 	};
 	struct life *l = *state;
 
@@ -1492,7 +1497,7 @@ test_remap(void **state)
 		life_login(l, 5);
 		session_remap(l->session, fresh);
 		if (rows[i].reason != NULL) {
-			lan_expect(&l->lan, SPAN_OF("\xe0\x01\x8b"));
+			lan_expect(&l->lan, rows[i].disconnect);
 			lan_expect_end(&l->lan);
 			life_expect_dead(l);
 			assert_string_equal(life_reason(l), rows[i].reason);
