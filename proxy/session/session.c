@@ -72,6 +72,7 @@ session_new(struct session_env *env, struct knock *k)
 	s->map = k->map;
 	s->entry = k->entry;
 	s->level = connect.level;
+	s->wants_clean = connect.clean;
 	s->wants_client_id = connect.level >= 5 && connect.client_id.n == 0;
 	s->device_keep_alive_s = connect.keep_alive_s;
 	s->began_ms = clock_mono_ms();

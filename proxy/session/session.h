@@ -51,6 +51,9 @@ struct session {
 	bool ended;
 	bool accepted; /* the cloud's CONNACK said so, and the device has it */
 	uint8_t level;
+	/* it has forgotten its session, and closes when the cloud's is there
+	   (MQTT-3.2.2-1, -4), as with clean_session = no it may be */
+	bool wants_clean;
 	bool wants_client_id; /* level 5, and the device's own was empty */
 	uint16_t device_keep_alive_s;
 	uint16_t cloud_keep_alive_s; /* what the cloud was told */

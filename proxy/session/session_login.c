@@ -9,11 +9,17 @@
 
 #include <errno.h>
 
-/* Contract of the cloud: a keep-alive outside its range is refused. */
+/* That of the entry, or the device's own. Contract of the cloud: a keep-alive
+   outside its range is refused. */
 static uint16_t
-clamp_keep_alive(const struct settings *s, uint16_t device_s)
+cloud_keep_alive_s(const struct session *session)
 {
-	uint32_t value = device_s != 0 ? device_s : s->keep_alive_zero_s;
+	const struct settings *s = session->env->link.settings;
+	uint16_t own_s = session->device_keep_alive_s;
+	uint32_t value = own_s != 0 ? own_s : s->keep_alive_zero_s;
+
+	if (session->entry->keep_alive_s != 0)
+		value = session->entry->keep_alive_s;
 
 	if (value < s->keep_alive_min_s)
 		value = s->keep_alive_min_s;
@@ -56,6 +62,8 @@ rewrite_connect(
 	c.username = span_of_string(login->username);
 	c.password = span_of_string(login->password);
 	c.keep_alive_s = s->cloud_keep_alive_s;
+	if (s->entry->clean_session != CLEAN_AS_DEVICE)
+		c.clean = s->entry->clean_session == CLEAN_YES;
 	n = mqtt_connect_size(&c);
 	out = n > 0 ? buffer_reserve(packet, n) : NULL;
 	if (out == NULL)
@@ -72,8 +80,7 @@ session_log_in(void *arg)
 	struct aliyun_login login;
 	struct buffer packet = {0};
 
-	s->cloud_keep_alive_s =
-	    clamp_keep_alive(s->env->link.settings, s->device_keep_alive_s);
+	s->cloud_keep_alive_s = cloud_keep_alive_s(s);
 	errno = 0;
 	if (credential_sign(
 		s->entry, link_transport(&s->link), clock_wall_ms(), &login) &&
@@ -174,6 +181,8 @@ session_take_connack(struct session *s, struct span packet)
 		session_end_for(s, R_BAD_CLOUD_PACKET, "malformed CONNACK");
 		return;
 	}
+	if (s->wants_clean)
+		ack.session_present = false;
 	if (s->wants_client_id)
 		assigned = span_of_string(s->entry->label);
 	size = packet.n + assigned.n + 8;

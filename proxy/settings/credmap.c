@@ -357,6 +357,8 @@ credential_same(const struct credential *a, const struct credential *b)
 	       a->sign_method == b->sign_method &&
 	       a->timestamp_mode == b->timestamp_mode &&
 	       a->timestamp_ms == b->timestamp_ms &&
+	       a->keep_alive_s == b->keep_alive_s &&
+	       a->clean_session == b->clean_session &&
 	       a->has_password == b->has_password &&
 	       same_secret(&a->password, &b->password) &&
 	       same_secret(&a->device_secret, &b->device_secret);

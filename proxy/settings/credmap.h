@@ -53,10 +53,15 @@ X(server_name,        true,  NULL, "the name in the certificate, and for SNI and
 X(sign_method,        true,  "hmacsha256", "hmacmd5, hmacsha1 or hmacsha256") \
 X(timestamp,          true,  "now", "what is signed: now, none, or a fixed number of milliseconds") \
 X(extra,              true,  "", "more parameters of the client id, k=v,k=v") \
-X(enabled,            true,  "yes", "no: the device is known, but refused")
+X(enabled,            true,  "yes", "no: the device is known, but refused") \
+X(keep_alive,         true,  "device", "the keep-alive signed up for: a time, or device: its own") \
+X(clean_session,      true,  "device", "whether the cloud is to forget: yes, no, or device: what it says itself")
 /* clang-format on */
 
 enum timestamp_mode { TIMESTAMP_NOW, TIMESTAMP_FIXED, TIMESTAMP_NONE };
+
+/* What the cloud is told in Clean Session, at level 5 Clean Start. */
+enum clean_session { CLEAN_AS_DEVICE, CLEAN_NO, CLEAN_YES };
 
 /* What an entry's match_ keys ask for; all that are there must hold. */
 enum match_keys { MATCH_CLIENT_ID = 4, MATCH_USERNAME = 2, MATCH_ADDRESS = 1 };
@@ -84,8 +89,10 @@ struct credential {
 	const char *match_client_id; /* NULL unless in <match> */
 	const char *match_username;
 	const char *match_address; /* canonical text form */
-	bool enabled;              /* otherwise it is refused */
-	bool has_password;         /* the device must show <password> */
+	uint16_t keep_alive_s;     /* 0: the device's own */
+	enum clean_session clean_session;
+	bool enabled;      /* otherwise it is refused */
+	bool has_password; /* the device must show <password> */
 	struct secret password;
 	struct secret device_secret;
 	int line; /* of its section, for messages */
@@ -95,8 +102,9 @@ struct credmap;
 
 /*
  * Loads the map; ports, path and transports that neither entry nor product
- * sets come from <defaults>. NULL after errors, which were told to <to>, all of
- * them. Paths of secret files are relative to the map's folder.
+ * sets come from <defaults>. a keep-alive has to be in their range.
+ * NULL after errors, which were told to <to>, all of them. Paths of secret
+ * files are relative to the map's folder.
  */
 NODISCARD struct credmap *credmap_load(
     const char *path, const struct settings *defaults, struct complaints *to);

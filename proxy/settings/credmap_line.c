@@ -5,6 +5,7 @@
 #include "settings/secret_file.h"
 #include "settings/value.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Complains without showing the value. */
@@ -281,6 +282,44 @@ credmap_line_bool(struct credmap_line *line, const char *value, bool *out)
 		*out = value[0] == 'y';
 	else
 		wrong_value(line, value, "yes or no is allowed");
+}
+
+void
+credmap_line_keep_alive(struct credmap_line *line, const char *value,
+    unsigned least_s, unsigned most_s, uint16_t *out)
+{
+	char text[128];
+	uint64_t ms;
+
+	if (strcmp(value, "device") == 0) {
+		*out = 0;
+	} else if (value_read(value, VALUE_TIME, &ms) && ms % 1000 == 0 &&
+		   ms / 1000 >= least_s && ms / 1000 <= most_s) {
+		*out = (uint16_t)(ms / 1000);
+	} else {
+		(void)snprintf(text, sizeof(text),
+		    "allowed is device, or whole seconds from %us to %us "
+		    "([cloud] keep_alive_min, keep_alive_max)",
+		    least_s, most_s);
+		wrong_value(line, value, text);
+	}
+}
+
+void
+credmap_line_clean_session(
+    struct credmap_line *line, const char *value, enum clean_session *out)
+{
+	static const char *const words[] = {[CLEAN_AS_DEVICE] = "device",
+	    [CLEAN_NO] = "no",
+	    [CLEAN_YES] = "yes"};
+
+	for (int i = CLEAN_AS_DEVICE; i <= CLEAN_YES; i++) {
+		if (strcmp(value, words[i]) == 0) {
+			*out = (enum clean_session)i;
+			return;
+		}
+	}
+	wrong_value(line, value, "device, yes or no is allowed");
 }
 
 /* One "k=v" of <n> bytes. */

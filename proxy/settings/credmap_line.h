@@ -76,6 +76,14 @@ void credmap_line_timestamp(struct credmap_line *line, const char *value,
 
 void credmap_line_bool(struct credmap_line *line, const char *value, bool *out);
 
+/* "device", which is 0, or a time of <least_s> to <most_s>. */
+void credmap_line_keep_alive(struct credmap_line *line, const char *value,
+    unsigned least_s, unsigned most_s, uint16_t *out);
+
+/* "device", "yes" or "no". */
+void credmap_line_clean_session(
+    struct credmap_line *line, const char *value, enum clean_session *out);
+
 /* "k=v,k=v", without the parameters that are not the administrator's; may be
    empty. */
 void credmap_line_extra(

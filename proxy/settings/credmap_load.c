@@ -50,6 +50,8 @@ struct common {
 	uint64_t timestamp_ms;
 	const char *extra;
 	bool enabled;
+	uint16_t keep_alive_s; /* 0: the device's own */
+	enum clean_session clean_session;
 };
 
 struct product {
@@ -64,7 +66,8 @@ enum section { SECTION_NONE, SECTION_PRODUCT, SECTION_DEVICE };
 
 struct loading {
 	struct credmap_line line; /* being read, of the file and map */
-	struct common *devices;   /* [i] belongs to entry <i> of the map */
+	const struct settings *settings;
+	struct common *devices; /* [i] belongs to entry <i> of the map */
 	size_t devices_cap;
 	struct product *products;
 	size_t products_count;
@@ -195,6 +198,14 @@ read_value(struct loading *l, enum key key, const char *value)
 		return;
 	case KEY_enabled:
 		credmap_line_bool(line, value, &common->enabled);
+		return;
+	case KEY_keep_alive:
+		credmap_line_keep_alive(line, value,
+		    l->settings->keep_alive_min_s,
+		    l->settings->keep_alive_max_s, &common->keep_alive_s);
+		return;
+	case KEY_clean_session:
+		credmap_line_clean_session(line, value, &common->clean_session);
 		return;
 	case KEY_COUNT:
 		break;
@@ -513,6 +524,9 @@ complete_device(struct loading *l, struct credential *c,
 	c->sign_method = giver(KEY_sign_method, own, p, defaults)->sign_method;
 	c->extra = giver(KEY_extra, own, p, defaults)->extra;
 	c->enabled = giver(KEY_enabled, own, p, defaults)->enabled;
+	c->keep_alive_s = giver(KEY_keep_alive, own, p, defaults)->keep_alive_s;
+	c->clean_session =
+	    giver(KEY_clean_session, own, p, defaults)->clean_session;
 	c->timestamp_mode = timestamp->timestamp_mode;
 	c->timestamp_ms = timestamp->timestamp_ms;
 }
@@ -536,8 +550,9 @@ on_clash(void *arg, enum clash what, const struct credential *later,
 
 /* What can be done and said only when the whole file is known. */
 static void
-complete(struct loading *l, const struct settings *settings)
+complete(struct loading *l)
 {
+	const struct settings *settings = l->settings;
 	const struct common defaults = {
 	    .port = settings->cloud_port,
 	    .path = credmap_line_keep(&l->line, settings->cloud_path),
@@ -582,7 +597,8 @@ credmap_load(
     const char *path, const struct settings *defaults, struct complaints *to)
 {
 	struct loading l = {
-	    .line = {.path = path, .to = to, .map = credmap_new()}};
+	    .line = {.path = path, .to = to, .map = credmap_new()},
+	    .settings = defaults};
 	const struct ini_handler handler = {on_section, on_value, &l};
 	unsigned errors = to->errors;
 	struct credmap *map;
@@ -592,7 +608,7 @@ credmap_load(
 	    (ini_read(path, &handler, to) || l.line.n > 0)) {
 		end_section(&l);
 		if (!l.line.no_memory)
-			complete(&l, defaults);
+			complete(&l);
 	}
 	if (l.line.no_memory)
 		complain(to, path, 0, "out of memory");

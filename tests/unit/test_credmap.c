@@ -223,6 +223,36 @@ test_disabled_entries_are_known(void **state)
 }
 
 static void
+test_what_the_cloud_is_told_instead(void **state)
+{
+	struct scratch *s = *state;
+	struct credmap *map = load(s,
+	    "[product:pk]\nkeep_alive = 2m\nclean_session = yes\n" DEVICE(
+		"a", "devi") DEVICE("b",
+		"devj") "keep_alive = 30\n"
+			"clean_session = no\n" DEVICE(
+			    "c", "devk") "keep_alive = "
+					 "device\nclean_"
+					 "session = "
+					 "device\n"
+					 "[device:d]\nproduct_key = "
+					 "pl\ndevice_name = devi\n"
+					 "device_secret = x\nhost = h\n");
+
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_int_equal(by_label(map, "a")->keep_alive_s, 120);
+	assert_int_equal(by_label(map, "b")->keep_alive_s, 30);
+	assert_int_equal(by_label(map, "c")->keep_alive_s, 0);
+	assert_int_equal(by_label(map, "d")->keep_alive_s, 0);
+	assert_int_equal(by_label(map, "a")->clean_session, CLEAN_YES);
+	assert_int_equal(by_label(map, "b")->clean_session, CLEAN_NO);
+	assert_int_equal(by_label(map, "c")->clean_session, CLEAN_AS_DEVICE);
+	assert_int_equal(by_label(map, "d")->clean_session, CLEAN_AS_DEVICE);
+	credmap_unref(map);
+}
+
+static void
 test_settings_give_the_last_defaults(void **state)
 {
 	struct scratch *s = *state;
@@ -328,6 +358,16 @@ test_refuses_values(void **state)
 	    {"enabled = true", "enabled = true: yes or no is allowed"},
 	    {"enabled =", "yes or no is allowed"},
 	    {"enabled = Yes", "yes or no is allowed"},
+	    {"keep_alive = 29", "keep_alive = 29: allowed is device, or whole "
+				"seconds from 30s to 1200s"},
+	    {"keep_alive = 1201s", "from 30s to 1200s"},
+	    {"keep_alive = 0", "from 30s to 1200s"},
+	    {"keep_alive = 65596", "from 30s to 1200s"},
+	    {"keep_alive = 30500ms", "whole seconds"},
+	    {"keep_alive =", "allowed is device"},
+	    {"keep_alive = Device", "allowed is device"},
+	    {"clean_session = maybe", "device, yes or no is allowed"},
+	    {"clean_session =", "device, yes or no is allowed"},
 	    {"device_nmae = x",
 		"there is no key device_nmae; did you mean device_name?"},
 	    {"frobnicate = x", "there is no key frobnicate\n"},
@@ -670,6 +710,8 @@ test_same_means_a_session_can_go_on(void **state)
 	    DEVICE("b", "devi") "timestamp = none\n",
 	    DEVICE("b", "devi") "timestamp = 1\n",
 	    DEVICE("b", "devi") "extra = a=b\n",
+	    DEVICE("b", "devi") "keep_alive = 60\n",
+	    DEVICE("b", "devi") "clean_session = yes\n",
 	};
 	static const char *const same[] = {
 	    OTHER("pk", "devi", "s3cret", HOST),
@@ -677,6 +719,7 @@ test_same_means_a_session_can_go_on(void **state)
 	    DEVICE("b", "devi") "match_address = 1.2.3.4\n",
 	    DEVICE("b", "devi") "port = 443\npath = /mqtt\n",
 	    DEVICE("b", "devi") "timestamp = now\n",
+	    DEVICE("b", "devi") "enabled = no\n",
 	};
 	struct scratch *s = *state;
 	struct credmap *old = load(s, DEVICE("a", "devi"));
@@ -931,6 +974,7 @@ main(void)
 	    TEST(test_every_key_counts),
 	    TEST(test_products_give_defaults),
 	    TEST(test_disabled_entries_are_known),
+	    TEST(test_what_the_cloud_is_told_instead),
 	    TEST(test_settings_give_the_last_defaults),
 	    TEST(test_the_more_telling_entry_wins),
 	    TEST(test_refuses_values),
