@@ -1,17 +1,9 @@
 #include "settings/no_proxy.h"
 
-#include "settings/value.h"
+#include "settings/network.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
-
-/* An address, or a network. */
-struct network {
-	int family;
-	unsigned bits;
-	uint8_t bytes[sizeof(struct in6_addr)];
-};
 
 /* The next entry of <*list>; false at its end. */
 static bool
@@ -40,51 +32,24 @@ without_dots(struct span name)
 	return name;
 }
 
-/* "10.0.0.0", "10.0.0.0/8", "::1", "[::1]", "fd00::/8". */
+/* As network_read(), with brackets around an address or without. */
 static bool
 read_network(struct span entry, struct network *out)
 {
-	char text[VALUE_ADDRESS_MAX + sizeof("[]/128")];
-	char *address = text, *slash, *end;
-	uint64_t bits;
+	char text[NETWORK_TEXT_MAX + sizeof("[]") - 1];
+	char *close;
 
 	if (entry.n >= sizeof(text))
 		return false;
 	memcpy(text, entry.p, entry.n);
 	text[entry.n] = '\0';
-	slash = strchr(text, '/');
-	if (slash != NULL)
-		*slash = '\0';
-	end = text + strlen(text);
-	if (text[0] == '[' && end[-1] == ']') {
-		end[-1] = '\0';
-		address++;
-	}
-	out->family = strchr(address, ':') != NULL ? AF_INET6 : AF_INET;
-	if (inet_pton(out->family, address, out->bytes) != 1)
+	if (text[0] != '[')
+		return network_read(text, out);
+	close = strchr(text, ']');
+	if (close == NULL || (close[1] != '\0' && close[1] != '/'))
 		return false;
-	bits = out->family == AF_INET ? 32 : 128;
-	out->bits = (unsigned)bits;
-	if (slash == NULL)
-		return true;
-	if (!value_read(slash + 1, VALUE_COUNT, &bits) || bits > out->bits)
-		return false;
-	out->bits = (unsigned)bits;
-	return true;
-}
-
-static bool
-is_within(const struct network *address, const struct network *network)
-{
-	unsigned whole = network->bits / 8;
-	unsigned rest = network->bits % 8;
-
-	if (address->family != network->family ||
-	    memcmp(address->bytes, network->bytes, whole) != 0)
-		return false;
-	return rest == 0 ||
-	       (address->bytes[whole] ^ network->bytes[whole]) >> (8 - rest) ==
-		   0;
+	memmove(close, close + 1, strlen(close));
+	return network_read(text + 1, out);
 }
 
 /* <name> is <domain>, or below it. */
@@ -119,7 +84,7 @@ no_proxy_has(const char *list, const char *host)
 		if (is_star(entry))
 			return true;
 		if (is_address ? read_network(entry, &network) &&
-				     is_within(&address, &network)
+				     network_has(&network, &address)
 			       : is_below(name, without_dots(entry)))
 			return true;
 	}

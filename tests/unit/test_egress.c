@@ -243,6 +243,9 @@ test_lists(void **state)
 	    {"10.0.0.0/x", "10.0.0.0", false},
 	    {"fd00::/8", "fd12::7", true},
 	    {"fd00::/8", "fe12::7", false},
+	    {"[fd00::]/8", "fd12::7", true},
+	    {"10.0.0.0/8", "::ffff:10.1.2.3", true},
+	    {"::ffff:10.0.0.0/104", "10.1.2.3", true},
 	    {"2001:db8::8/125", "2001:db8::f", true},
 	    {"2001:db8::8/125", "2001:db8::10", false},
 	    {"::1/128", "::1", true},
@@ -263,7 +266,7 @@ test_entries_that_make_no_sense(void **state)
 {
 	static const char *const bad[] = {"10.0.0.0/33", "a.example/8",
 	    "a.example:443", "http://a", ".", "*.example", "[a]",
-	    "::1::", "fd00::/129", "a;b", "\xc3\xa9"};
+	    "::1::", "[::1]2", "[::1", "fd00::/129", "a;b", "\xc3\xa9"};
 	char list[64];
 	struct span entry;
 
