@@ -185,7 +185,8 @@ read_connect(const struct door *d, struct span in, struct mqtt_connect *c,
 }
 
 static void
-admit(struct visitor *v, const struct credential *entry, size_t connect_bytes)
+admit(struct visitor *v, const struct credential *entry,
+    const struct network *address, size_t connect_bytes)
 {
 	struct door *d = v->door;
 	struct knock *k = calloc(1, sizeof(*k));
@@ -199,6 +200,7 @@ admit(struct visitor *v, const struct credential *entry, size_t connect_bytes)
 	}
 	k->fd = v->fd;
 	memcpy(k->peer, v->peer, sizeof(k->peer));
+	k->address = *address;
 	k->bytes = v->bytes;
 	v->bytes = (struct buffer){0};
 	k->connect_bytes = connect_bytes;
@@ -212,9 +214,14 @@ static void
 judge(struct visitor *v, const struct mqtt_connect *c, size_t connect_bytes)
 {
 	struct door *d = v->door;
-	const struct credential *entry =
-	    credmap_find(d->config.map, c->client_id, c->username, v->address);
+	struct credmap_shown shown = {
+	    .client_id = c->client_id, .username = c->username};
+	const struct credential *entry;
 	struct fault why = {.why = R_NONE};
+
+	/* of no address fits no address */
+	(void)!network_read(v->address, &shown.address);
+	entry = credmap_find(d->config.map, &shown);
 
 	if (entry == NULL)
 		(void)fault_set(&why, R_UNKNOWN_DEVICE,
@@ -222,6 +229,9 @@ judge(struct visitor *v, const struct mqtt_connect *c, size_t connect_bytes)
 	else if (!entry->enabled)
 		(void)fault_set(
 		    &why, R_ENTRY_DISABLED, "entry %s", entry->label);
+	else if (!credential_allows(entry, &shown.address))
+		(void)fault_set(
+		    &why, R_ADDRESS_NOT_ALLOWED, "entry %s", entry->label);
 	else if (!credential_password_right(
 		     entry, c->has_password, c->password))
 		(void)fault_set(&why, R_BAD_PASSWORD, "entry %s%s",
@@ -232,7 +242,7 @@ judge(struct visitor *v, const struct mqtt_connect *c, size_t connect_bytes)
 	if (why.why != R_NONE)
 		refuse(v, c, &why);
 	else
-		admit(v, entry, connect_bytes);
+		admit(v, entry, &shown.address, connect_bytes);
 }
 
 static void

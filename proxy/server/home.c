@@ -243,6 +243,11 @@ remap_waiting(struct home *h, struct identity *id, struct credmap *fresh)
 		turn_away(h, k, R_ENTRY_DISABLED);
 		return;
 	}
+	if (!credential_allows(entry, &k->address)) {
+		id->waiting = NULL;
+		turn_away(h, k, R_ADDRESS_NOT_ALLOWED);
+		return;
+	}
 	if (!mqtt_connect_read(connect, &c, NULL) ||
 	    !credential_password_right(entry, c.has_password, c.password)) {
 		id->waiting = NULL;

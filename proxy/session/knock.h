@@ -21,7 +21,8 @@ struct knock {
 	struct letter letter; /* from the door to the home */
 	int fd;
 	char peer[PEER_TEXT];
-	struct buffer bytes; /* the CONNECT and what came behind it */
+	struct network address; /* the peer's, or none */
+	struct buffer bytes;    /* the CONNECT and what came behind it */
 	size_t connect_bytes;
 	struct credmap *map;            /* a reference */
 	const struct credential *entry; /* of <map> */

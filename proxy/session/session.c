@@ -77,6 +77,7 @@ session_new(struct session_env *env, struct knock *k)
 	s->device_keep_alive_s = connect.keep_alive_s;
 	s->began_ms = clock_mono_ms();
 	memcpy(s->peer, k->peer, sizeof(s->peer));
+	s->address = k->address;
 	buffer_wipe(&k->bytes);
 	free(k);
 	link_dial(&s->link, s->entry, s->level);
@@ -215,6 +216,10 @@ session_remap(struct session *s, struct credmap *fresh)
 	}
 	if (!entry->enabled) {
 		session_end_for(s, R_ENTRY_DISABLED, "");
+		return;
+	}
+	if (!credential_allows(entry, &s->address)) {
+		session_end_for(s, R_ADDRESS_NOT_ALLOWED, "");
 		return;
 	}
 	if (!credential_same(s->entry, entry)) {

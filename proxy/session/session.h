@@ -74,6 +74,7 @@ struct session {
 	uint32_t pingresp_due;
 	uint64_t began_ms;
 	char peer[PEER_TEXT];
+	struct network address; /* the peer's, or none */
 };
 
 /*
@@ -91,7 +92,7 @@ void session_end(struct session *s, const struct fault *why);
 bool session_has_left(const struct session *s);
 
 /* A new map has come: goes on under its entry, or ends when that is gone or
-   disabled, or another login is due. */
+   does not let the device in any more, or another login is due. */
 void session_remap(struct session *s, struct credmap *fresh);
 
 /* Frees it, at once and whatever its state. */

@@ -8,15 +8,30 @@
 #include <string.h>
 
 /*
- * One table answers all three questions. A key is a kind and up to three texts:
- * kinds 1 to 7 are the combinations of match_ keys (their enum match_keys), the
- * other two are below.
+ * One table answers all three questions. A key is a kind and up to three parts:
+ * kinds 1 to 7 are the combinations of match_ keys (their enum match_keys), and
+ * with KIND_ANY_CASE the same when capitals do not count; then client id, user
+ * name and network are the parts. The other two kinds are below.
  */
-enum { KIND_LABEL = 8, KIND_IDENTITY = 9, KIND_BITS = 4, KEY_PARTS = 3 };
+enum {
+	MATCH_ALL = MATCH_CLIENT_ID | MATCH_USERNAME | MATCH_ADDRESS,
+	KIND_ANY_CASE = 8,
+	KIND_LABEL = 16,
+	KIND_IDENTITY = 17,
+	KIND_BITS = 5,
+	KEY_PARTS = 3
+};
 
 struct key {
 	unsigned kind;
 	struct span parts[KEY_PARTS]; /* empty where the kind has none */
+};
+
+/* How long the prefixes of one version of IP are that some entry has, each
+   once, the longest first. */
+struct lengths {
+	uint8_t bits[NETWORK_BITS_MAX + 1];
+	unsigned count;
 };
 
 /* Open addressing, at most half full. */
@@ -25,7 +40,8 @@ struct slot {
 	uint32_t what; /* entry << KIND_BITS | kind; 0: free */
 };
 
-/* Texts are kept in blocks, so that a large map is a few allocations. */
+/* Texts and networks are kept in blocks, so that a large map is a few
+ * allocations. */
 struct block {
 	struct block *next;
 	size_t used;
@@ -40,6 +56,7 @@ struct credmap {
 	struct slot *slots; /* NULL: not indexed */
 	size_t mask;        /* number of slots, a power of two, less one */
 	unsigned kinds;     /* bit k: some entry has a key of kind k */
+	struct lengths lengths[2]; /* of IPv4, of IPv6 */
 	struct block *blocks;
 };
 
@@ -92,11 +109,10 @@ credmap_edit(struct credmap *map, size_t i)
 	return &map->entries[i];
 }
 
-const char *
-credmap_text(struct credmap *map, const char *text)
+const void *
+credmap_keep(struct credmap *map, const void *bytes, size_t n)
 {
 	struct block *block = map->blocks;
-	size_t n = strlen(text) + 1;
 	char *copy;
 
 	assert(n <= sizeof(block->bytes));
@@ -109,7 +125,7 @@ credmap_text(struct credmap *map, const char *text)
 		map->blocks = block;
 	}
 	copy = block->bytes + block->used;
-	memcpy(copy, text, n);
+	memcpy(copy, bytes, n);
 	block->used += n;
 	return copy;
 }
@@ -137,6 +153,17 @@ credmap_unref(struct credmap *map)
 	free(map);
 }
 
+/* Of a part of a key; capitals are letters like others, unless they count. */
+static uint8_t
+folded(const struct key *key, size_t part, uint8_t byte)
+{
+	bool any_case =
+	    key->kind < KIND_LABEL && key->kind & KIND_ANY_CASE && part < 2;
+
+	return any_case && byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte | 0x20)
+						      : byte;
+}
+
 /* FNV-1a. Each part goes in with its size, so that no two keys are the same
    bytes. Only what the administrator wrote is in the table, so nobody outside
    can make it slow. */
@@ -148,9 +175,25 @@ hash_of(const struct key *key)
 	for (size_t i = 0; i < KEY_PARTS; i++) {
 		h = (h ^ key->parts[i].n) * UINT64_C(0x100000001b3);
 		for (size_t j = 0; j < key->parts[i].n; j++)
-			h = (h ^ key->parts[i].p[j]) * UINT64_C(0x100000001b3);
+			h = (h ^ folded(key, i, key->parts[i].p[j])) *
+			    UINT64_C(0x100000001b3);
 	}
 	return (uint32_t)(h ^ h >> 32);
+}
+
+/* Of two keys of one kind. */
+static bool
+same_key(const struct key *a, const struct key *b)
+{
+	for (size_t i = 0; i < KEY_PARTS; i++) {
+		if (a->parts[i].n != b->parts[i].n)
+			return false;
+		for (size_t j = 0; j < a->parts[i].n; j++)
+			if (folded(a, i, a->parts[i].p[j]) !=
+			    folded(b, i, b->parts[i].p[j]))
+				return false;
+	}
+	return true;
 }
 
 /* Puts <text> into the key; false when the entry has none. */
@@ -163,6 +206,28 @@ set_part(struct key *key, size_t i, const char *text)
 	return true;
 }
 
+static struct span
+network_span(const struct network *n)
+{
+	return (struct span){(const uint8_t *)n, sizeof(*n)};
+}
+
+/* Capitals make a difference only to texts. */
+static unsigned
+match_kind(const struct credential *c)
+{
+	bool has_text = c->match & (MATCH_CLIENT_ID | MATCH_USERNAME);
+
+	return c->match | (has_text && !c->match_case ? KIND_ANY_CASE : 0);
+}
+
+static bool
+set_network(struct key *key, const struct credential *c)
+{
+	key->parts[2] = network_span(&c->match_network);
+	return c->match_address != NULL;
+}
+
 /* The key of a kind that an entry has; false: it has none. */
 static bool
 key_of(const struct credential *c, unsigned kind, struct key *key)
@@ -173,12 +238,12 @@ key_of(const struct credential *c, unsigned kind, struct key *key)
 	if (kind == KIND_IDENTITY)
 		return set_part(key, 0, c->product_key) &&
 		       set_part(key, 1, c->device_name);
-	return kind == c->match && kind != 0 &&
+	return c->match != 0 && kind == match_kind(c) &&
 	       (!(kind & MATCH_CLIENT_ID) ||
 		   set_part(key, 0, c->match_client_id)) &&
 	       (!(kind & MATCH_USERNAME) ||
 		   set_part(key, 1, c->match_username)) &&
-	       (!(kind & MATCH_ADDRESS) || set_part(key, 2, c->match_address));
+	       (!(kind & MATCH_ADDRESS) || set_network(key, c));
 }
 
 /* The slot that holds <key>, or the free one where it belongs. */
@@ -196,9 +261,7 @@ slot_of(const struct credmap *map, const struct key *key, uint32_t hash)
 			continue;
 		(void)key_of(
 		    &map->entries[slot->what >> KIND_BITS], key->kind, &there);
-		if (span_eq(there.parts[0], key->parts[0]) &&
-		    span_eq(there.parts[1], key->parts[1]) &&
-		    span_eq(there.parts[2], key->parts[2]))
+		if (same_key(&there, key))
 			return slot;
 	}
 }
@@ -212,6 +275,26 @@ look_up(const struct credmap *map, const struct key *key)
 		return NULL;
 	slot = slot_of(map, key, hash_of(key));
 	return slot->what != 0 ? &map->entries[slot->what >> KIND_BITS] : NULL;
+}
+
+static struct lengths *
+lengths_of(struct credmap *map, const struct network *n)
+{
+	return &map->lengths[n->version == 6];
+}
+
+static void
+note_length(struct lengths *l, uint8_t bits)
+{
+	unsigned at = 0;
+
+	while (at < l->count && l->bits[at] > bits)
+		at++;
+	if (at < l->count && l->bits[at] == bits)
+		return;
+	memmove(l->bits + at + 1, l->bits + at, l->count - at);
+	l->bits[at] = bits;
+	l->count++;
 }
 
 /* Enters an entry's key of a kind. The entry that has the same one already, or
@@ -232,6 +315,11 @@ enter(struct credmap *map, size_t i, unsigned kind)
 	slot->hash = hash;
 	slot->what = (uint32_t)(i << KIND_BITS | kind);
 	map->kinds |= 1u << kind;
+	if (kind < KIND_LABEL && kind & MATCH_ADDRESS) {
+		const struct network *n = &map->entries[i].match_network;
+
+		note_length(lengths_of(map, n), n->bits);
+	}
 	return NULL;
 }
 
@@ -254,7 +342,7 @@ credmap_index(struct credmap *map,
 		const struct credential *c = &map->entries[i];
 		const unsigned kinds[] = {[CLASH_LABEL] = KIND_LABEL,
 		    [CLASH_IDENTITY] = KIND_IDENTITY,
-		    [CLASH_MATCH] = c->match};
+		    [CLASH_MATCH] = match_kind(c)};
 
 		for (int what = CLASH_LABEL; what <= CLASH_MATCH; what++) {
 			const struct credential *first =
@@ -300,27 +388,97 @@ credmap_by_identity(
 	return look_up(map, &key);
 }
 
-const struct credential *
-credmap_find(const struct credmap *map, struct span client_id,
-    struct span username, const char *address)
+void
+credmap_search_begin(struct credmap_search *search, const struct credmap *map,
+    const struct credmap_shown *shown)
 {
-	static const struct span none;
+	*search = (struct credmap_search){.map = map, .shown = shown};
+}
 
-	/* The order the header promises is that of the numbers. */
-	for (unsigned match = MATCH_CLIENT_ID | MATCH_USERNAME | MATCH_ADDRESS;
-	     match > 0; match--) {
-		const struct credential *c;
-		struct key key = {
-		    match, {match & MATCH_CLIENT_ID ? client_id : none,
-			       match & MATCH_USERNAME ? username : none,
-			       match & MATCH_ADDRESS ? span_of_string(address)
-						     : none}};
+/* The entry with the very keys of a kind that the device shows, its address cut
+   to <bits>. */
+static const struct credential *
+look_up_shown(const struct credmap_search *search, unsigned kind, uint8_t bits)
+{
+	const struct credmap_shown *shown = search->shown;
+	struct network cut;
+	struct key key = {.kind = kind};
 
-		c = look_up(map, &key);
-		if (c != NULL)
-			return c;
+	if (kind & MATCH_CLIENT_ID)
+		key.parts[0] = shown->client_id;
+	if (kind & MATCH_USERNAME)
+		key.parts[1] = shown->username;
+	if (kind & MATCH_ADDRESS) {
+		cut = network_cut(&shown->address, bits);
+		key.parts[2] = network_span(&cut);
+	}
+	return look_up(search->map, &key);
+}
+
+/* The order the header promises: that of the numbers of enum match_keys, each
+   of them first to the letter; then that of the lengths. */
+const struct credential *
+credmap_search_next(struct credmap_search *search)
+{
+	static const struct lengths none, any = {.count = 1};
+	const struct network *address = &search->shown->address;
+	const struct lengths *of_address =
+	    address->version == 0
+		? &none
+		: &search->map->lengths[address->version == 6];
+
+	for (; search->step < 2 * MATCH_ALL; search->step++) {
+		unsigned kind = MATCH_ALL - search->step / 2;
+		const struct lengths *lengths =
+		    kind & MATCH_ADDRESS ? of_address : &any;
+
+		kind |= search->step % 2 != 0 ? KIND_ANY_CASE : 0;
+		while (search->prefix < lengths->count) {
+			const struct credential *c = look_up_shown(
+			    search, kind, lengths->bits[search->prefix++]);
+
+			if (c != NULL)
+				return c;
+		}
+		search->prefix = 0;
 	}
 	return NULL;
+}
+
+const struct credential *
+credmap_find(const struct credmap *map, const struct credmap_shown *shown)
+{
+	struct credmap_search search;
+
+	credmap_search_begin(&search, map, shown);
+	return credmap_search_next(&search);
+}
+
+enum credmap_rule
+credmap_rule_between(const struct credential *a, const struct credential *b)
+{
+	if (a->match != b->match)
+		return RULE_KEYS;
+	return match_kind(a) != match_kind(b) ? RULE_CASE : RULE_PREFIX;
+}
+
+bool
+credmap_fits_text(const char *asked, struct span text, bool match_case)
+{
+	const unsigned kind = match_case ? 0 : KIND_ANY_CASE;
+	const struct key a = {kind, {span_of_string(asked)}};
+	const struct key b = {kind, {text}};
+
+	return same_key(&a, &b);
+}
+
+bool
+credential_allows(const struct credential *c, const struct network *address)
+{
+	for (size_t i = 0; i < c->allow_from.count; i++)
+		if (network_has(&c->allow_from.list[i], address))
+			return true;
+	return c->allow_from.count == 0;
 }
 
 static bool

@@ -13,6 +13,7 @@
 #include "base/span.h"
 #include "codec/aliyun.h"
 #include "settings/ini.h"
+#include "settings/network.h"
 #include "settings/settings.h"
 
 #include <stdbool.h>
@@ -22,7 +23,8 @@
 enum {
 	CREDENTIAL_LABEL_MAX = 40,
 	CREDENTIAL_HOST_MAX = 253,
-	CREDENTIAL_MATCH_MAX = 128
+	CREDENTIAL_MATCH_MAX = 128,
+	CREDENTIAL_ALLOW_MAX = 8
 };
 
 /*
@@ -39,7 +41,9 @@ X(device_secret_file, false, NULL, "a file that holds it, relative to the map's 
 X(client_id,          false, NULL, "the signed client id, <product_key>.<device_name> when left out; may be empty") \
 X(match_client_id,    false, NULL, "the client id the device sends; the label when no match_ key is given") \
 X(match_username,     false, NULL, "the user name the device sends") \
-X(match_address,      false, NULL, "the device's own IPv4 or IPv6 address") \
+X(match_address,      false, NULL, "the device's own IPv4 or IPv6 address, or a prefix") \
+X(match_case,         true,  "yes", "no: match_client_id and match_username in capitals or not (ASCII)") \
+X(allow_from,         true,  NULL, "addresses and prefixes it may come from, up to 8; any when left out") \
 X(password,           false, NULL, "the password the device must show") \
 X(password_file,      false, NULL, "a file that holds it, relative to the map's folder") \
 X(region,             true,  NULL, "of a legacy public instance: the region, such as cn-shanghai") \
@@ -59,6 +63,12 @@ X(clean_session,      true,  "device", "whether the cloud is to forget: yes, no,
 /* clang-format on */
 
 enum timestamp_mode { TIMESTAMP_NOW, TIMESTAMP_FIXED, TIMESTAMP_NONE };
+
+/* Owned by a map. */
+struct networks {
+	const struct network *list;
+	size_t count;
+};
 
 /* What the cloud is told in Clean Session, at level 5 Clean Start. */
 enum clean_session { CLEAN_AS_DEVICE, CLEAN_NO, CLEAN_YES };
@@ -89,7 +99,10 @@ struct credential {
 	const char *match_client_id; /* NULL unless in <match> */
 	const char *match_username;
 	const char *match_address; /* canonical text form */
-	uint16_t keep_alive_s;     /* 0: the device's own */
+	struct network match_network;
+	bool match_case;            /* client id and user name, to the letter */
+	struct networks allow_from; /* none: from anywhere */
+	uint16_t keep_alive_s;      /* 0: the device's own */
 	enum clean_session clean_session;
 	bool enabled;      /* otherwise it is refused */
 	bool has_password; /* the device must show <password> */
@@ -119,20 +132,57 @@ const struct credential *credmap_by_label(
 const struct credential *credmap_by_identity(const struct credmap *map,
     const char *product_key, const char *device_name);
 
+/* What a device shows of itself. */
+struct credmap_shown {
+	struct span client_id;
+	struct span username;
+	struct network address; /* one address, or none */
+};
+
 /*
- * The entry that answers to a device, or NULL. <address> is the peer's numeric
- * address in canonical form (an IPv4-mapped IPv6 address as IPv4). When several
- * entries fit, the one with the more telling keys wins: client id before user
- * name before address, and a combination before a single key:
- * client id + user name + address, client id + user name, client id + address,
- * client id, user name + address, user name, address.
+ * The entry that answers to a device, or NULL. When several fit, the one that
+ * says more wins, by the first of these rules that tells them apart:
+ * 1. The keys: client id before user name before address, and a combination
+ *    before a single key: client id + user name + address, client id + user
+ *    name, client id + address, client id, user name + address, user name,
+ *    address.
+ * 2. One with client id and user name to the letter (match_case = yes).
+ * 3. An address before a longer prefix before a shorter one.
  */
-const struct credential *credmap_find(const struct credmap *map,
-    struct span client_id, struct span username, const char *address);
+const struct credential *credmap_find(
+    const struct credmap *map, const struct credmap_shown *shown);
+
+/* All entries that fit a device, from the one that answers on. <map> and what
+   <shown> points to must outlive it. */
+struct credmap_search {
+	const struct credmap *map;
+	const struct credmap_shown *shown;
+	unsigned step;   /* of the first two rules */
+	unsigned prefix; /* of the third */
+};
+
+void credmap_search_begin(struct credmap_search *search,
+    const struct credmap *map, const struct credmap_shown *shown);
+
+/* The next one, or NULL. */
+const struct credential *credmap_search_next(struct credmap_search *search);
+
+/* By which rule one of two entries that fit the same device goes before the
+   other. */
+enum credmap_rule { RULE_KEYS = 1, RULE_CASE, RULE_PREFIX };
+enum credmap_rule credmap_rule_between(
+    const struct credential *a, const struct credential *b);
+
+/* Whether <text> is what an entry asks for, client id or user name. */
+bool credmap_fits_text(const char *asked, struct span text, bool match_case);
+
+/* Whether a device may come from <address>. */
+bool credential_allows(
+    const struct credential *c, const struct network *address);
 
 /* True when a session of <a> can go on unchanged as one of <b>: same secret,
-   place, login and local password; the match_ keys and the label do not
-   count. */
+   place, login and local password; the label and what says which device it is
+   and whether it is let in do not count. */
 bool credential_same(const struct credential *a, const struct credential *b);
 
 /* True unless the entry has a local password and the device sent none, or

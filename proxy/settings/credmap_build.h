@@ -21,8 +21,10 @@ NODISCARD struct credential *credmap_add(struct credmap *map);
 /* Entry <i>, below the count, to be filled in. */
 struct credential *credmap_edit(struct credmap *map, size_t i);
 
-/* A copy of <text> that lives as long as the map. NULL without memory. */
-NODISCARD const char *credmap_text(struct credmap *map, const char *text);
+/* A copy that lives as long as the map, without alignment; <n> up to 4096.
+   NULL without memory. */
+NODISCARD const void *credmap_keep(
+    struct credmap *map, const void *bytes, size_t n);
 
 /* What two entries must not have in common. */
 enum clash { CLASH_LABEL, CLASH_IDENTITY, CLASH_MATCH };

@@ -26,7 +26,7 @@ wrong_value(struct credmap_line *line, const char *value, const char *text)
 const char *
 credmap_line_keep(struct credmap_line *line, const char *text)
 {
-	const char *kept = credmap_text(line->map, text);
+	const char *kept = credmap_keep(line->map, text, strlen(text) + 1);
 
 	if (kept == NULL)
 		line->no_memory = true;
@@ -77,17 +77,89 @@ credmap_line_match(
 		    CREDENTIAL_MATCH_MAX, n);
 }
 
-void
-credmap_line_address(
-    struct credmap_line *line, const char *value, const char **out)
+/* Complains, showing <value>, of which <text> is a part. */
+static bool
+read_network(struct credmap_line *line, const char *value, const char *text,
+    struct network *out)
 {
-	char address[VALUE_ADDRESS_MAX];
+	char meant[NETWORK_TEXT_MAX], why[80];
+	struct network cut;
 
-	if (value_address(value, address))
-		*out = credmap_line_keep(line, address);
-	else
-		wrong_value(
-		    line, value, "one numeric IPv4 or IPv6 address is allowed");
+	if (!network_read(text, out)) {
+		wrong_value(line, value,
+		    "one numeric IPv4 or IPv6 address or prefix is allowed, "
+		    "or several in allow_from, with commas between them");
+		return false;
+	}
+	cut = network_cut(out, out->bits);
+	if (memcmp(&cut, out, sizeof(cut)) == 0)
+		return true;
+	(void)snprintf(why, sizeof(why),
+	    "it goes on behind the prefix; is %s meant?",
+	    network_write(meant, &cut));
+	wrong_value(line, value, why);
+	return false;
+}
+
+void
+credmap_line_address(struct credmap_line *line, const char *value,
+    const char **text, struct network *out)
+{
+	char canonical[NETWORK_TEXT_MAX];
+	struct network read;
+
+	if (!read_network(line, value, value, &read))
+		return;
+	*out = read;
+	*text = credmap_line_keep(line, network_write(canonical, &read));
+}
+
+/* The next word of <*list>, without blanks around it; "" when it is too long
+   for a network. False behind the last. */
+static bool
+take_word(const char **list, char word[static NETWORK_TEXT_MAX])
+{
+	static const char blanks[] = " \t";
+	const char *start;
+	size_t n;
+
+	if (*list == NULL)
+		return false;
+	start = *list + strspn(*list, blanks);
+	n = strcspn(start, ",");
+	*list = start[n] == ',' ? start + n + 1 : NULL;
+	while (n > 0 && strchr(blanks, start[n - 1]) != NULL)
+		n--;
+	n = n < NETWORK_TEXT_MAX ? n : 0;
+	memcpy(word, start, n);
+	word[n] = '\0';
+	return true;
+}
+
+void
+credmap_line_networks(
+    struct credmap_line *line, const char *value, struct networks *out)
+{
+	struct network list[CREDENTIAL_ALLOW_MAX];
+	char word[NETWORK_TEXT_MAX];
+	const char *rest = value;
+	size_t n = 0;
+
+	while (take_word(&rest, word)) {
+		if (n == CREDENTIAL_ALLOW_MAX) {
+			WRONG(line,
+			    "at most %d addresses and prefixes are "
+			    "allowed",
+			    CREDENTIAL_ALLOW_MAX);
+			return;
+		}
+		if (!read_network(line, value, word, &list[n++]))
+			return;
+	}
+	out->list = credmap_keep(line->map, list, n * sizeof(*list));
+	out->count = n;
+	if (out->list == NULL)
+		line->no_memory = true;
 }
 
 /* The value, or what the file that it names holds. Complains. */

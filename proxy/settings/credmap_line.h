@@ -37,9 +37,13 @@ void credmap_line_client_id(
 void credmap_line_match(
     struct credmap_line *line, const char *value, const char **out);
 
-/* A numeric address, kept in canonical form. */
-void credmap_line_address(
-    struct credmap_line *line, const char *value, const char **out);
+/* A numeric address or a prefix, kept in canonical form too. */
+void credmap_line_address(struct credmap_line *line, const char *value,
+    const char **text, struct network *out);
+
+/* 1 to CREDENTIAL_ALLOW_MAX of them, with commas between them. */
+void credmap_line_networks(
+    struct credmap_line *line, const char *value, struct networks *out);
 
 /* A DeviceSecret, or the name of a file that holds it. */
 void credmap_line_device_secret(struct credmap_line *line, const char *value,

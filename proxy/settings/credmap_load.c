@@ -49,6 +49,8 @@ struct common {
 	enum timestamp_mode timestamp_mode;
 	uint64_t timestamp_ms;
 	const char *extra;
+	bool match_case;
+	struct networks allow_from;
 	bool enabled;
 	uint16_t keep_alive_s; /* 0: the device's own */
 	enum clean_session clean_session;
@@ -152,7 +154,14 @@ read_value(struct loading *l, enum key key, const char *value)
 		return;
 	case KEY_match_address:
 		c->match |= MATCH_ADDRESS;
-		credmap_line_address(line, value, &c->match_address);
+		credmap_line_address(
+		    line, value, &c->match_address, &c->match_network);
+		return;
+	case KEY_match_case:
+		credmap_line_bool(line, value, &common->match_case);
+		return;
+	case KEY_allow_from:
+		credmap_line_networks(line, value, &common->allow_from);
 		return;
 	case KEY_password:
 		c->has_password = true;
@@ -523,6 +532,8 @@ complete_device(struct loading *l, struct credential *c,
 		c->server_name = c->host;
 	c->sign_method = giver(KEY_sign_method, own, p, defaults)->sign_method;
 	c->extra = giver(KEY_extra, own, p, defaults)->extra;
+	c->match_case = giver(KEY_match_case, own, p, defaults)->match_case;
+	c->allow_from = giver(KEY_allow_from, own, p, defaults)->allow_from;
 	c->enabled = giver(KEY_enabled, own, p, defaults)->enabled;
 	c->keep_alive_s = giver(KEY_keep_alive, own, p, defaults)->keep_alive_s;
 	c->clean_session =
@@ -561,6 +572,7 @@ complete(struct loading *l)
 	    .sign_method = ALIYUN_HMACSHA256,
 	    .timestamp_mode = TIMESTAMP_NOW,
 	    .extra = "",
+	    .match_case = true,
 	    .enabled = true,
 	};
 

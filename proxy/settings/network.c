@@ -61,8 +61,8 @@ network_read(const char *text, struct network *out)
 	return false;
 }
 
-static bool
-is_address(const struct network *n)
+bool
+network_is_address(const struct network *n)
 {
 	return n->bits == (n->version == 6 ? NETWORK_BITS_MAX : IPV4_BITS);
 }
@@ -75,8 +75,8 @@ network_write(char out[static NETWORK_TEXT_MAX], const struct network *n)
 	if (inet_ntop(n->version == 6 ? AF_INET6 : AF_INET, n->bytes, text,
 		sizeof(text)) == NULL)
 		text[0] = '\0';
-	(void)snprintf(out, NETWORK_TEXT_MAX, is_address(n) ? "%s" : "%s/%u",
-	    text, (unsigned)n->bits);
+	(void)snprintf(out, NETWORK_TEXT_MAX,
+	    network_is_address(n) ? "%s" : "%s/%u", text, (unsigned)n->bits);
 	return out;
 }
 

@@ -27,6 +27,9 @@ struct network {
    they are written. False, with <out> of no address, for anything else. */
 NODISCARD bool network_read(const char *text, struct network *out);
 
+/* Whether it is one address. */
+bool network_is_address(const struct network *n);
+
 /* Its canonical text (RFC 5952), an address without "/". Returns <out>. */
 const char *network_write(
     char out[static NETWORK_TEXT_MAX], const struct network *n);

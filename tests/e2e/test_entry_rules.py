@@ -175,3 +175,127 @@ def test_kept_session(cloud, start, dial, listen, level, asked):
         cloud.wait("disconnect", entry, count=2 if again else 1)
         if not again:
             app.publish(topic_of(entry, "get"), "kept", qos=1)
+
+
+# allow_from
+
+
+@pytest.mark.parametrize("level, code", REFUSED)
+def test_address_not_allowed(cloud, start, dial, level, code):
+    entry = cloud.device(allow_from="127.0.0.4/30, 127.0.1.1, 2001:db8::/32")
+    proxy = start(cloud, entry)
+    for source in ("127.0.0.3", "127.0.0.8", "127.0.1.2"):
+        told = refused(proxy, dial, entry, "address_not_allowed", level, code,
+                       source=source)
+        assert "allow_from" in told["hint"]
+    assert not cloud.decisions("login", entry)
+    for source in ("127.0.0.4", "127.0.0.7", "127.0.1.1"):
+        device = dial(proxy, source=source)
+        device.log_in(entry["label"], level)
+        device.send(mqtt.DISCONNECT)
+        device.until_closed()
+
+
+def test_ipv4_device_on_an_ipv6_port(cloud, start, dial):
+    """Its address is mapped into IPv6, and counts as what it is."""
+    entry = cloud.device(allow_from="127.0.0.0/29")
+    other = cloud.device(allow_from="::/0")
+    proxy = start(cloud, entry, other, listen={"address": "::"})
+    dial(proxy, source="127.0.0.7").log_in(entry["label"])
+    refused(proxy, dial, other, "address_not_allowed")
+
+
+def test_allow_from_by_a_reload(cloud, start, dial):
+    """A device that may not come from where it is goes; others stay, also
+    those that get a rule which lets them in."""
+    entry, other = cloud.device(), cloud.device()
+    proxy = start(cloud, entry, other)
+    device, bystander = dial(proxy, source="127.0.0.5"), dial(proxy)
+    device.log_in(entry["label"], 5)
+    bystander.log_in(other["label"])
+    proxy.set_devices([{**entry, "allow_from": "127.0.0.4"},
+                       {**other, "allow_from": "127.0.0.1"}])
+    assert proxy.reload()["event"] == "reloaded"
+    assert [packet.body[0] for packet in device.until_closed()] == [0x87]
+    assert proxy.wait_log("session_end")["reason"] == "address_not_allowed"
+    assert works(cloud, other, bystander)
+    refused(proxy, dial, entry, "address_not_allowed", source="127.0.0.5")
+    dial(proxy, source="127.0.0.4").log_in(entry["label"])
+
+
+# match_address with a prefix
+
+
+def found(proxy, dial, **connect):
+    """The label of the entry a device is let in as."""
+    source = connect.pop("source", "127.0.0.1")
+    device = dial(proxy, source=source)
+    device.log_in(connect.pop("client_id", ""), **connect)
+    up = proxy.wait_log("session_up", peer=f"{source}:{device.port}")
+    device.send(mqtt.DISCONNECT)
+    device.until_closed()
+    return up["label"]
+
+
+def test_prefixes(cloud, start, dial):
+    """An address before a longer prefix before a shorter one, whatever the
+    order in the file; each is gone after a reload without it."""
+    places = ["127.0.0.17", "127.0.0.16/28", "127.0.0.0/24", "127.0.0.0/8"]
+    entries = [cloud.device(match_address=place) for place in places]
+    named = cloud.device(match_client_id="named")
+    proxy = start(cloud, *reversed(entries), named)
+    for source, at in (("127.0.0.17", 0), ("127.0.0.18", 1),
+                       ("127.0.0.31", 1), ("127.0.0.32", 2),
+                       ("127.0.1.17", 3)):
+        assert found(proxy, dial, source=source) == entries[at]["label"]
+    assert found(proxy, dial, source="127.0.0.17",
+                 client_id="named") == named["label"]
+    for at in range(1, len(entries)):
+        proxy.set_devices([named, *entries[at:]])
+        assert proxy.reload()["event"] == "reloaded"
+        assert found(proxy, dial,
+                     source="127.0.0.17") == entries[at]["label"]
+    proxy.set_devices([named])
+    proxy.reload()
+    device = dial(proxy, source="127.0.0.17")
+    device.send_connect("")
+    assert device.connack().code == 5
+
+
+# match_case
+
+
+def test_match_case(cloud, start, dial):
+    any_case = cloud.device(match_client_id="Pump-7", match_case="no")
+    exact = cloud.device(match_client_id="pump-7")
+    user = cloud.device(match_username="Operator", match_case="no")
+    proxy = start(cloud, any_case, exact, user)
+    assert found(proxy, dial, client_id="PUMP-7") == any_case["label"]
+    assert found(proxy, dial, client_id="Pump-7") == any_case["label"]
+    assert found(proxy, dial, client_id="pump-7") == exact["label"]
+    assert found(proxy, dial, user_name="OPERATOR") == user["label"]
+    # as before once capitals count again
+    proxy.set_devices([{**any_case, "match_case": "yes"}, exact, user])
+    assert proxy.reload()["event"] == "reloaded"
+    device = dial(proxy)
+    device.send_connect("PUMP-7")
+    assert device.connack().code == 5
+    assert found(proxy, dial, client_id="Pump-7") == any_case["label"]
+
+
+@pytest.mark.parametrize("keys", [
+    {"enabled": "true"}, {"keep_alive": "0"}, {"clean_session": "1"},
+    {"allow_from": "192.0.2.1 192.0.2.2"}, {"match_address": "192.0.2.1/24"},
+    {"match_case": "off"}], ids=lambda keys: next(iter(keys)))
+def test_wrong_values(cloud, start, dial, keys):
+    """are told; the map that was there goes on."""
+    entry = cloud.device()
+    proxy = start(cloud, entry)
+    device = dial(proxy)
+    device.log_in(entry["label"])
+    proxy.set_devices([{**entry, **keys}])
+    assert proxy.reload()["event"] == "reload_refused"
+    (key, value), = keys.items()
+    assert proxy.wait_log("config_complaint")["text"].startswith(
+        f"{key} = {value}: ")
+    assert works(cloud, entry, device)

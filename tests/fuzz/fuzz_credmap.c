@@ -1,6 +1,7 @@
 /*
  * The input is a devices.ini. Every entry of a map that was loaded must be
- * found by each of its keys, be the same as itself, and have a login.
+ * found by each of its keys, if not as the first, be the same as itself, and
+ * have a login.
  */
 #include "fuzz_file.h"
 
@@ -14,16 +15,57 @@ span_or_none(const char *text)
 	return text != NULL ? span_of_string(text) : (struct span){NULL, 0};
 }
 
+/* The first address of it. */
+static struct network
+network_begin(const struct network *n)
+{
+	struct network address = *n;
+
+	address.bits = n->version == 6 ? 128 : 32;
+	return address;
+}
+
+/* Whether <c> is among those that fit, each of them in its place, the one that
+   answers first. */
+static bool
+finds(const struct credmap *map, const struct credmap_shown *shown,
+    const struct credential *c)
+{
+	const struct credential *at, *before = NULL;
+	struct credmap_search search;
+	bool found = false;
+
+	credmap_search_begin(&search, map, shown);
+	while ((at = credmap_search_next(&search)) != NULL) {
+		MUST(before != NULL || at == credmap_find(map, shown));
+		MUST(before == NULL || before->match > at->match ||
+		     (before->match == at->match &&
+			 (before->match_case > at->match_case ||
+			     before->match_network.bits >
+				 at->match_network.bits)));
+		found = found || at == c;
+		before = at;
+	}
+	return found;
+}
+
 static void
 check_entry(const struct credmap *map, const struct credential *c)
 {
+	struct credmap_shown shown = {
+	    .client_id = span_or_none(c->match_client_id),
+	    .username = span_or_none(c->match_username)};
 	struct aliyun_login login;
 
+	if (c->match_address != NULL)
+		shown.address = network_begin(&c->match_network);
 	MUST(credmap_by_label(map, c->label) == c);
 	MUST(credmap_by_identity(map, c->product_key, c->device_name) == c);
-	MUST(credmap_find(map, span_or_none(c->match_client_id),
-		 span_or_none(c->match_username),
-		 c->match_address != NULL ? c->match_address : "") == c);
+	MUST(finds(map, &shown, c));
+	MUST(c->allow_from.count <= CREDENTIAL_ALLOW_MAX);
+	for (size_t i = 0; i < c->allow_from.count; i++)
+		MUST(credential_allows(c, &c->allow_from.list[i]));
+	MUST(c->keep_alive_s == 0 || c->keep_alive_s >= 30);
 	MUST(credential_same(c, c));
 	MUST(c->host[0] != '\0' && strlen(c->host) <= CREDENTIAL_HOST_MAX);
 	MUST(c->port > 0 && c->path[0] == '/');

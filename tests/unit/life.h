@@ -191,6 +191,7 @@ life_try_begin(
 	k->map = credmap_ref(l->map);
 	k->entry = l->entry;
 	(void)strcpy(k->peer, "127.0.0.1:1");
+	assert_true(network_read("127.0.0.1", &k->address));
 	l->session = session_new(&l->env, k);
 	if (l->session != NULL)
 		return true;

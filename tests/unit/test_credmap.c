@@ -60,9 +60,12 @@ static const char *
 find(const struct credmap *map, const char *client_id, const char *username,
     const char *address)
 {
-	const struct credential *c = credmap_find(
-	    map, span_of_string(client_id), span_of_string(username), address);
+	struct credmap_shown shown = {.client_id = span_of_string(client_id),
+	    .username = span_of_string(username)};
+	const struct credential *c;
 
+	assert_true(network_read(address, &shown.address));
+	c = credmap_find(map, &shown);
 	return c != NULL ? c->label : "-";
 }
 
@@ -253,6 +256,226 @@ test_what_the_cloud_is_told_instead(void **state)
 }
 
 static void
+test_prefixes(void **state)
+{
+	struct scratch *s = *state;
+	struct credmap *map = load(s,
+	    DEVICE("all", "dev1") "match_address = 0.0.0.0/0\n" DEVICE(
+		"ten", "dev2") "match_address = 10.0.0.0/8\n" DEVICE("28",
+		"dev3") "match_address = 10.0.0.16/28\n" DEVICE("one",
+		"dev4") "match_address = 10.0.0.17\n" DEVICE("six",
+		"dev5") "match_address = 2001:DB8::/33\n" DEVICE("c",
+		"dev6") "match_address = 10.0.0.0/9\n"
+			"match_client_id = c\n" DEVICE(
+			    "u", "dev7") "match_username = u\n" DEVICE("host",
+			    "dev8") "match_address = 10.9.9.9/32\n");
+
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_string_equal(
+	    by_label(map, "six")->match_address, "2001:db8::/33");
+	assert_string_equal(by_label(map, "host")->match_address, "10.9.9.9");
+	assert_string_equal(find(map, "", "", "9.255.255.255"), "all");
+	assert_string_equal(find(map, "", "", "10.0.0.15"), "ten");
+	assert_string_equal(find(map, "", "", "10.0.0.16"), "28");
+	assert_string_equal(find(map, "", "", "10.0.0.17"), "one");
+	assert_string_equal(find(map, "", "", "10.0.0.31"), "28");
+	assert_string_equal(find(map, "", "", "10.0.0.32"), "ten");
+	assert_string_equal(find(map, "", "", "10.255.255.255"), "ten");
+	assert_string_equal(find(map, "", "", "11.0.0.0"), "all");
+	assert_string_equal(find(map, "", "", "10.9.9.9"), "host");
+	assert_string_equal(find(map, "", "", "::ffff:10.0.0.17"), "one");
+	assert_string_equal(find(map, "", "", "2001:db8:7fff::1"), "six");
+	assert_string_equal(find(map, "", "", "2001:db8:8000::1"), "-");
+	assert_string_equal(find(map, "", "", "::1"), "-");
+	/* the keys come before the prefix */
+	assert_string_equal(find(map, "c", "", "10.0.0.17"), "c");
+	assert_string_equal(find(map, "c", "", "10.128.0.0"), "ten");
+	assert_string_equal(find(map, "", "u", "10.0.0.17"), "u");
+	credmap_unref(map);
+}
+
+static void
+test_case_counts_unless_said(void **state)
+{
+	struct scratch *s = *state;
+	struct credmap *map = load(s,
+	    "[product:any]\nhost = h\nmatch_case = no\n" DEVICE("exact",
+		"dev1") "match_client_id = Pump\n"
+			"[device:any]\nproduct_key = any\ndevice_name = dev1\n"
+			"device_secret = x\nmatch_client_id = PUMP\n"
+			"[device:User]\nproduct_key = any\ndevice_name = dev2\n"
+			"device_secret = x\nmatch_username = User\n"
+			"match_address = 65.66.67.90\n"
+			"[device:Label]\nproduct_key = any\ndevice_name = "
+			"dev3\n"
+			"device_secret = x\n"
+			"[device:umlaut]\nproduct_key = any\ndevice_name = "
+			"dev4\n"
+			"device_secret = x\nmatch_client_id = \xc3\x84\n"
+			"[device:prefix]\nproduct_key = pk\ndevice_name = "
+			"dev5\n"
+			"device_secret = x\nhost = h\nmatch_client_id = pump\n"
+			"match_address = 10.0.0.0/8\n"
+			"[device:address]\nproduct_key = any\ndevice_name = "
+			"dev6\n"
+			"device_secret = x\nmatch_client_id = PUMP\n"
+			"match_address = 10.0.0.1\n");
+
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_string_equal(find(map, "Pump", "", "11.0.0.1"), "exact");
+	assert_string_equal(find(map, "pump", "", "11.0.0.1"), "any");
+	assert_string_equal(find(map, "PUMP", "", "11.0.0.1"), "any");
+	assert_string_equal(find(map, "LABEL", "", "11.0.0.1"), "Label");
+	assert_string_equal(find(map, "x", "USER", "65.66.67.90"), "User");
+	/* neither addresses nor other bytes have capitals */
+	assert_string_equal(find(map, "x", "USER", "97.66.67.90"), "-");
+	assert_string_equal(find(map, "\xc3\xa4", "", "11.0.0.1"), "-");
+	assert_string_equal(find(map, "p[mp", "", "11.0.0.1"), "-");
+	/* to the letter comes before the address, but not before the keys */
+	assert_string_equal(find(map, "pump", "", "10.0.0.1"), "prefix");
+	assert_string_equal(find(map, "Pump", "", "10.0.0.1"), "address");
+	assert_true(credmap_fits_text("PUMP", SPAN_OF("pump"), false));
+	assert_false(credmap_fits_text("PUMP", SPAN_OF("pump"), true));
+	assert_false(credmap_fits_text("PUMP", SPAN_OF("pum"), false));
+	credmap_unref(map);
+}
+
+static void
+assert_clash(struct scratch *s, const char *a, const char *b, bool clash)
+{
+	char text[512];
+	struct credmap *map;
+
+	(void)snprintf(text, sizeof(text), "%s%s\n%s%s\n", DEVICE("a", "devi"),
+	    a, DEVICE("b", "devj"), b);
+	map = load(s, text);
+	if (!clash) {
+		assert_told(s, "");
+		credmap_unref(map);
+		return;
+	}
+	assert_null(map);
+	assert_told_once(
+	    s, "[device:b] has the same match_ keys as [device:a]");
+}
+
+static void
+test_clashes_of_prefixes_and_case(void **state)
+{
+	struct scratch *s = *state;
+
+	assert_clash(s, "match_address = 10.0.0.0/8",
+	    "match_address = 10.0.0.0/8", true);
+	assert_clash(s, "match_address = 10.0.0.0/8",
+	    "match_address = ::ffff:10.0.0.0/104", true);
+	assert_clash(
+	    s, "match_address = 10.0.0.1", "match_address = 10.0.0.1/32", true);
+	assert_clash(s, "match_address = 10.0.0.0/8",
+	    "match_address = 10.0.0.0/9", false);
+	assert_clash(
+	    s, "match_address = ::/0", "match_address = 0.0.0.0/0", false);
+	assert_clash(s, "match_address = 10.0.0.0/8",
+	    "match_address = 10.0.0.0/8\nmatch_username = x", false);
+	/* capitals make no difference to an address */
+	assert_clash(s, "match_address = 10.0.0.0/8\nmatch_case = no",
+	    "match_address = 10.0.0.0/8", true);
+	assert_clash(s, "match_username = x\nmatch_case = no",
+	    "match_username = X\nmatch_case = no", true);
+	assert_clash(s, "match_username = x\nmatch_case = no",
+	    "match_username = x", false);
+	assert_clash(s, "match_username = x", "match_username = X", false);
+}
+
+static bool
+allows(const struct credmap *map, const char *label, const char *address)
+{
+	struct network n;
+
+	assert_true(network_read(address, &n));
+	return credential_allows(by_label(map, label), &n);
+}
+
+static void
+test_where_a_device_may_come_from(void **state)
+{
+	static const struct network nowhere;
+	struct scratch *s = *state;
+	struct credmap *map = load(s,
+	    "[product:pk]\nallow_from = 192.0.2.0/24 ,\t2001:db8::/32\n" DEVICE(
+		"a", "devi") DEVICE("b",
+		"devj") "allow_from = "
+			"::ffff:10.0.0.1\n"
+			"[device:c]\nproduct_key = pl\ndevice_name = devi\n"
+			"device_secret = x\nhost = h\n");
+
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_true(allows(map, "a", "192.0.2.255"));
+	assert_true(allows(map, "a", "::ffff:192.0.2.0"));
+	assert_true(allows(map, "a", "2001:db8:ffff::1"));
+	assert_false(allows(map, "a", "192.0.3.0"));
+	assert_false(allows(map, "a", "2001:db9::"));
+	assert_false(allows(map, "a", "10.0.0.1"));
+	assert_false(credential_allows(by_label(map, "a"), &nowhere));
+	assert_true(allows(map, "b", "10.0.0.1"));
+	assert_false(allows(map, "b", "192.0.2.1"));
+	assert_true(allows(map, "c", "203.0.113.1"));
+	assert_true(credential_allows(by_label(map, "c"), &nowhere));
+	credmap_unref(map);
+}
+
+/* All that fit, from the one that answers on, and why each goes first. */
+static void
+test_search_has_one_after_the_other(void **state)
+{
+	static const struct {
+		const char *label;
+		enum credmap_rule rule; /* before the next */
+	} order[] = {{"ca", RULE_PREFIX}, {"cp", RULE_CASE}, {"Cp", RULE_KEYS},
+	    {"c", RULE_CASE}, {"C", RULE_KEYS}, {"u", RULE_KEYS},
+	    {"28", RULE_PREFIX}, {"8", RULE_KEYS}};
+	struct scratch *s = *state;
+	struct credmap *map = load(s,
+	    DEVICE("8", "dev1") "match_address = 10.0.0.0/8\n" DEVICE(
+		"28", "dev2") "match_address = 10.0.0.0/28\n" DEVICE("C",
+		"dev3") "match_client_id = C\nmatch_case = no\n" DEVICE("c",
+		"dev4") "match_client_id = c\n" DEVICE("u",
+		"dev5") "match_username = u\n" DEVICE("Cp",
+		"dev6") "match_client_id = C\nmatch_case = no\n"
+			"match_address = 10.0.0.0/30\n" DEVICE("cp",
+			    "dev7") "match_client_id = c\n"
+				    "match_address = 10.0.0.0/8\n" DEVICE("ca",
+					"dev8") "match_client_id = c\n"
+						"match_address = "
+						"10.0.0.1\n" DEVICE("no",
+						    "dev9") "match_address = "
+							    "11.0.0.0/8\n");
+	struct credmap_shown shown = {
+	    .client_id = SPAN_OF("c"), .username = SPAN_OF("u")};
+	struct credmap_search search;
+	const struct credential *c, *before = NULL;
+
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_true(network_read("10.0.0.1", &shown.address));
+	credmap_search_begin(&search, map, &shown);
+	for (size_t i = 0; i < ARRAY_LENGTH(order); i++) {
+		c = credmap_search_next(&search);
+		assert_non_null(c);
+		assert_string_equal(c->label, order[i].label);
+		if (before != NULL)
+			assert_int_equal(
+			    credmap_rule_between(before, c), order[i - 1].rule);
+		before = c;
+	}
+	assert_null(credmap_search_next(&search));
+	assert_null(credmap_search_next(&search));
+	credmap_unref(map);
+}
+
+static void
 test_settings_give_the_last_defaults(void **state)
 {
 	struct scratch *s = *state;
@@ -311,7 +534,9 @@ test_the_more_telling_entry_wins(void **state)
 	assert_string_equal(find(map, "", "", "10.0.0.2"), "-");
 	/* a key is all of its bytes, NUL bytes too */
 	assert_null(credmap_find(
-	    map, SPAN_OF("c\0"), (struct span){NULL, 0}, "10.0.0.2"));
+	    map, &(struct credmap_shown){.client_id = SPAN_OF("c\0")}));
+	/* a device of no address has none of the keys */
+	assert_null(credmap_find(map, &(struct credmap_shown){0}));
 	/* and does not run into the next one */
 	assert_string_equal(find(map, "cu", "", "10.0.0.2"), "-");
 	credmap_unref(map);
@@ -332,7 +557,25 @@ test_refuses_values(void **state)
 		"at most 64 bytes"},
 	    {"match_client_id =", "1 to 128 bytes"},
 	    {"match_username =", "1 to 128 bytes"},
-	    {"match_address = 10.0.0.0/8", "one numeric IPv4 or IPv6"},
+	    {"match_address = 10.0.0.0/33", "one numeric IPv4 or IPv6"},
+	    {"match_address = 10.0.0/8", "one numeric IPv4 or IPv6"},
+	    {"match_address = 10.0.0.0/", "one numeric IPv4 or IPv6"},
+	    {"match_address = ::/129", "one numeric IPv4 or IPv6"},
+	    {"match_address = 10.0.0.17/28",
+		"it goes on behind the prefix; is 10.0.0.16/28 meant?"},
+	    {"match_address = ::1/0", "is ::/0 meant?"},
+	    {"match_address = ::ffff:10.0.0.1/127", "is 10.0.0.0/31 meant?"},
+	    {"match_case = maybe", "yes or no is allowed"},
+	    {"allow_from =", "one numeric"},
+	    {"allow_from = a.example", "one numeric"},
+	    {"allow_from = 10.0.0.1,", "one numeric"},
+	    {"allow_from = 10.0.0.1 10.0.0.2", "one numeric"},
+	    {"allow_from = ,10.0.0.1", "one numeric"},
+	    {"allow_from = 10.0.0.0/8, 10.0.0.1/8",
+		"allow_from = 10.0.0.0/8, 10.0.0.1/8: it goes on behind the "
+		"prefix; is 10.0.0.0/8 meant?"},
+	    {"allow_from = ::1,::2,::3,::4,::5,::6,::7,::8,::9",
+		"at most 8 addresses and prefixes are allowed"},
 	    {"match_address = 10.0.0.1, 10.0.0.2", "one numeric"},
 	    {"password =", "it is empty"},
 	    {"port = 0", "port = 0: 1 to 65535 is allowed"},
@@ -720,6 +963,8 @@ test_same_means_a_session_can_go_on(void **state)
 	    DEVICE("b", "devi") "port = 443\npath = /mqtt\n",
 	    DEVICE("b", "devi") "timestamp = now\n",
 	    DEVICE("b", "devi") "enabled = no\n",
+	    DEVICE("b", "devi") "allow_from = 10.0.0.1\n",
+	    DEVICE("b", "devi") "match_case = no\n",
 	};
 	struct scratch *s = *state;
 	struct credmap *old = load(s, DEVICE("a", "devi"));
@@ -975,6 +1220,11 @@ main(void)
 	    TEST(test_products_give_defaults),
 	    TEST(test_disabled_entries_are_known),
 	    TEST(test_what_the_cloud_is_told_instead),
+	    TEST(test_prefixes),
+	    TEST(test_case_counts_unless_said),
+	    TEST(test_clashes_of_prefixes_and_case),
+	    TEST(test_where_a_device_may_come_from),
+	    TEST(test_search_has_one_after_the_other),
 	    TEST(test_settings_give_the_last_defaults),
 	    TEST(test_the_more_telling_entry_wins),
 	    TEST(test_refuses_values),

@@ -1486,6 +1486,9 @@ test_remap(void **state)
 	    {"path = /other\n", "entry_changed", SPAN_OF("\xe0\x01\x8b")},
 	    {"enabled = yes\n", NULL, SPAN_OF("")},
 	    {"enabled = no\n", "entry_disabled", SPAN_OF("\xe0\x01\x87")},
+	    {"allow_from = 127.0.0.0/8\n", NULL, SPAN_OF("")},
+	    {"allow_from = 127.0.0.2, ::1\n", "address_not_allowed",
+		SPAN_OF("\xe0\x01\x87")},
 	    {"enabled = no\npassword = x\n", "entry_disabled",
 		SPAN_OF("\xe0\x01\x87")},
 	};
