@@ -1,6 +1,5 @@
 #include "cli/cli.h"
 
-#include "base/escape.h"
 #include "link/trust.h"
 
 #include <stdio.h>
@@ -13,17 +12,6 @@ show_setting(void *arg, const char *section, const char *key, const char *value,
 	(void)arg;
 	(void)printf("%s.%s = %s%s\n", section, key, value,
 	    is_default ? " (default)" : "");
-}
-
-/* What a device must show to be found under this entry. */
-static void
-show_match(const char *key, const char *value)
-{
-	char text[4 * CREDENTIAL_MATCH_MAX + 1];
-
-	if (value != NULL)
-		(void)printf(" %s=\"%s\"", key,
-		    escape(text, sizeof(text), span_of_string(value)));
 }
 
 static void
@@ -51,6 +39,25 @@ show_egress(const struct settings *s, const struct credential *c,
 		(void)printf(" by egress proxy %s", egress_show(egress, text));
 }
 
+/* Those that are not as they are by default. */
+static void
+show_rules(const struct credential *c)
+{
+	if (!c->match_case)
+		(void)printf(", match_case = no");
+	if (c->allow_from.count > 0) {
+		(void)printf(", allow_from = ");
+		cli_show_networks(&c->allow_from);
+	}
+	if (c->keep_alive_s != 0)
+		(void)printf(", keep_alive = %us", (unsigned)c->keep_alive_s);
+	if (c->clean_session != CLEAN_AS_DEVICE)
+		(void)printf(", clean_session = %s",
+		    c->clean_session == CLEAN_YES ? "yes" : "no");
+	if (!c->enabled)
+		(void)printf(", enabled = no");
+}
+
 static void
 show_device(const struct settings *s, const struct credential *c)
 {
@@ -66,10 +73,10 @@ show_device(const struct settings *s, const struct credential *c)
 		(void)printf(" as %s", c->server_name);
 	(void)printf(
 	    ", %s, answers to", aliyun_sign_method_word(c->sign_method));
-	show_match("client_id", c->match_client_id);
-	show_match("username", c->match_username);
-	show_match("address", c->match_address);
-	(void)printf("%s\n", c->has_password ? " with its password" : "");
+	cli_show_match(c, c->match);
+	(void)printf("%s", c->has_password ? " with its password" : "");
+	show_rules(c);
+	(void)putchar('\n');
 }
 
 static enum cli_exit

@@ -31,6 +31,9 @@ struct cli_options {
 	const char *settings;  /* NULL: built-in defaults */
 	const char *devices;   /* never NULL */
 	const char *timestamp; /* NULL unless given */
+	const char *client_id; /* what a device shows; NULL unless given */
+	const char *username;
+	const char *address;
 	uint8_t level;         /* of MQTT: 4 unless given */
 	const char *operand;   /* NULL unless the command takes one */
 	char beside[PATH_MAX]; /* devices.ini in the folder of <settings> */
@@ -51,6 +54,7 @@ extern const struct cli_command cli_run;
 extern const struct cli_command cli_check;
 extern const struct cli_command cli_sign;
 extern const struct cli_command cli_doctor;
+extern const struct cli_command cli_match;
 
 /* Rows every command's option table begins with. */
 /* clang-format off */
@@ -86,6 +90,13 @@ void cli_help(const struct cli_command *command);
  */
 NODISCARD bool cli_load(const struct cli_options *o, struct settings **settings,
     struct credmap **map);
+
+/* " client_id=... username=..." of those that are in <keys>, bits of enum
+   match_keys and of c->match. */
+void cli_show_match(const struct credential *c, unsigned keys);
+
+/* "192.0.2.0/24, 2001:db8::1" */
+void cli_show_networks(const struct networks *networks);
 
 /* "mqtt-wss-proxy: text" on standard error. */
 void cli_tell(const char *fmt, ...) PRINTF_LIKE(1, 2);

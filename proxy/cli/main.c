@@ -9,6 +9,7 @@
 static const struct cli_command *const commands[] = {
     &cli_run,
     &cli_check,
+    &cli_match,
     &cli_sign,
     &cli_doctor,
 };

@@ -94,6 +94,15 @@ cli_options_read(const struct cli_command *command, int argc, char **argv,
 		case 't':
 			out->timestamp = optarg;
 			break;
+		case 'i':
+			out->client_id = optarg;
+			break;
+		case 'u':
+			out->username = optarg;
+			break;
+		case 'a':
+			out->address = optarg;
+			break;
 		case 'l':
 			if (strlen(optarg) != 1 || optarg[0] < '3' ||
 			    optarg[0] > '5') {

@@ -1,10 +1,13 @@
 """What an entry of devices.ini demands of a device, or gives it, beyond who it
 is."""
 
+import subprocess
+
 import pytest
 
 import mqtt_raw as mqtt
 from cloud_process import topic_of
+from proxy import TIMEOUT, program
 
 REFUSED = [(3, 5), (4, 5), (5, 0x87)]
 
@@ -76,7 +79,10 @@ def test_product_disabled(cloud, start, dial):
     assert works(cloud, other, bystander)
 
 
-def test_disabled_while_it_waits(cloud, start, dial):
+@pytest.mark.parametrize("reason, keys", [
+    ("entry_disabled", {"enabled": "no"}),
+    ("address_not_allowed", {"allow_from": "127.0.0.2"})])
+def test_let_in_no_more_while_it_waits(cloud, start, dial, reason, keys):
     """A device whose older connection is still being closed."""
     entry = cloud.device()
     proxy = start(cloud, entry, cloud={"close_timeout": "30s"})
@@ -85,11 +91,10 @@ def test_disabled_while_it_waits(cloud, start, dial):
     with cloud.halted():
         new.send_connect(entry["label"])
         proxy.wait_log("session_end", reason="taken_over")
-        proxy.set_devices([{**entry, "enabled": "no"}])
+        proxy.set_devices([{**entry, **keys}])
         proxy.reload()
         assert new.connack().code == 5
-    proxy.wait_log("device_refused", reason="entry_disabled",
-                   label=entry["label"])
+    proxy.wait_log("device_refused", reason=reason, label=entry["label"])
 
 
 # keep_alive
@@ -299,3 +304,54 @@ def test_wrong_values(cloud, start, dial, keys):
     assert proxy.wait_log("config_complaint")["text"].startswith(
         f"{key} = {value}: ")
     assert works(cloud, entry, device)
+
+
+# the command that tells it
+
+
+def test_match_says_what_the_proxy_does(cloud, start, dial):
+    """Every device, of all that differ in what they show."""
+    entries = [
+        cloud.device(match_client_id="Pump"),
+        cloud.device(match_client_id="pump", match_case="no"),
+        cloud.device(match_client_id="pump", match_case="no",
+                     match_address="127.0.0.0/28"),
+        cloud.device(match_username="User", match_case="no"),
+        cloud.device(match_username="User", match_address="127.0.0.2"),
+        cloud.device(match_address="127.0.0.0/30"),
+        cloud.device(match_address="127.0.0.2", enabled="no"),
+        cloud.device(match_address="127.0.0.0/29", allow_from="127.0.0.5")]
+    proxy = start(cloud, *entries)
+    files = ["--config", proxy.folder / "proxy.ini"]
+    seen = set()
+    for client_id in ("Pump", "PUMP", "fan"):
+        for username in ("User", "user", "fan"):
+            for source in ("127.0.0.1", "127.0.0.2", "127.0.0.5", "127.0.0.6",
+                           "127.0.0.200"):
+                device = dial(proxy, source=source)
+                device.send_connect(client_id, user_name=username)
+                device.connack()
+                line = proxy.wait_log(("session_up", "device_refused"),
+                                      peer=f"{source}:{device.port}")
+                device.close()
+                told = subprocess.run(
+                    [program(), "match", *files, "--client-id", client_id,
+                     "--username", username, "--address", source],
+                    capture_output=True, text=True, timeout=TIMEOUT,
+                    check=False)
+                first = told.stdout.split("\n")[0]
+                reason = line.get("reason")
+                assert told.returncode == (reason == "unknown_device")
+                if reason == "unknown_device":
+                    assert first.startswith("no entry answers"), first
+                    seen.add(reason)
+                    continue
+                label = (line.get("label")
+                         or line["detail"].removeprefix("entry "))
+                assert first.startswith(f"device {label} answers"), first
+                assert ("refused, " in told.stdout) == bool(reason)
+                assert not reason or f"refused, {reason}:" in told.stdout
+                seen.update({label, reason})
+    assert seen == {*(entry["label"] for entry in entries), None,
+                    "unknown_device", "entry_disabled",
+                    "address_not_allowed"}

@@ -71,7 +71,7 @@ for arguments in --help -h help; do
 	says out 'Usage: mqtt-wss-proxy COMMAND'
 	silent err
 done
-for command in run check sign; do
+for command in run check sign match; do
 	expect 0 help
 	says out "  $command "
 	expect 0 $command --help
@@ -170,6 +170,120 @@ says err '--timestamp is not used'
 expect 1 sign nobody --config proxy.ini
 says err 'devices.ini has no [device:nobody]'
 silent out
+
+# the rules of an entry: check shows those that are no defaults
+says_not() {
+	! grep -qF -e "$2" "$1" || failed "there is '$2' in $1"
+}
+expect 0 check --config proxy.ini
+for key in enabled match_case allow_from keep_alive clean_session; do
+	says_not out "$key = "
+done
+cat >rules.ini <<'END'
+[product:a1B2c3D4e5F]
+host = h
+allow_from = 10.0.0.0/8, ::ffff:192.0.2.1,2001:DB8::/32
+[device:exact]
+product_key = a1B2c3D4e5F
+device_name = dev_1
+device_secret = not-for-your-eyes
+match_client_id = PUMP7
+password = nor-this-one
+[device:any]
+product_key = a1B2c3D4e5F
+device_name = dev_2
+device_secret = not-for-your-eyes
+match_client_id = Pump7
+match_case = no
+enabled = no
+keep_alive = 2m
+clean_session = no
+[device:subnet]
+product_key = a1B2c3D4e5F
+device_name = dev_3
+device_secret = not-for-your-eyes
+match_address = 10.0.0.0/24
+[device:place]
+product_key = a1B2c3D4e5F
+device_name = dev_4
+device_secret = not-for-your-eyes
+match_address = 10.0.0.16/28
+[device:pair]
+product_key = a1B2c3D4e5F
+device_name = dev_5
+device_secret = not-for-your-eyes
+match_client_id = Eve
+match_username = Ada "x"
+END
+chmod 600 rules.ini
+from='allow_from = 10.0.0.0/8, 192.0.2.1, 2001:db8::/32'
+expect 0 check --config proxy.ini --devices rules.ini
+says out "\"PUMP7\" with its password, $from"
+says out "\"Pump7\", match_case = no, $from, keep_alive = 120s, clean_session\
+ = no, enabled = no"
+says out "answers to address=\"10.0.0.16/28\", $from"
+
+# match: who answers, who fits too, and by which rule it does not answer
+match() {
+	wanted=$1
+	shift
+	expect "$wanted" match --config proxy.ini --devices rules.ini "$@"
+}
+match 0 --client-id PUMP7 --username u --address 10.0.0.17
+silent err
+sed -n 1p out | grep -qxF 'device exact answers (line 4), by client_id="PUMP7"' ||
+	failed 'not the first line'
+says out 'it may come only from 10.0.0.0/8, 192.0.2.1, 2001:db8::/32'
+says out 'it has to show its password'
+says_not out 'is refused'
+says out 'device any fits too (line 10), by client_id="Pump7", match_case = no,\
+ but match_case = yes goes before no'
+says out 'device place fits too (line 24), by address="10.0.0.16/28", but\
+ client id goes before user name before address'
+[ "$(grep -c 'fits too' out)" -eq 3 ] || failed 'not three others'
+match 0 --address ::ffff:10.0.0.17
+says out 'device place answers (line 24), by address="10.0.0.16/28"'
+says out 'device subnet fits too (line 19), by address="10.0.0.0/24", but an\
+ address goes before a longer prefix before a shorter one'
+match 0 --client-id pUMP7
+says out 'device any answers'
+says out 'it is refused, entry_disabled: '
+match 0 --client-id PUMP7 --address 192.0.2.2
+says out 'it is refused, address_not_allowed: '
+match 0 --client-id Eve --username 'Ada "x"'
+says out 'device pair answers (line 29), by client_id="Eve" username="Ada'
+silent err
+
+# match: nobody answers
+match 1 --client-id Eve --address 11.0.0.1
+says out 'no entry answers; one would with match_client_id = Eve, or\
+ match_address = 11.0.0.1'
+says out 'device pair (line 29) also needs username="Ada'
+match 1 --username 'ADA "X"' --client-id EVE
+says out ' to the letter, or match_case = no'
+match 1 --client-id '' --username nobody
+[ "$(cat out)" = 'no entry answers; one would with match_username = nobody' ] ||
+	failed 'somebody is near'
+for i in 1 2 3 4 5 6 7 8 9 10; do
+	printf '[device:n%s]\nproduct_key = pk\ndevice_name = name%s\n' $i $i
+	printf 'device_secret = not-for-your-eyes\nhost = h\n'
+	printf 'match_username = Same\nmatch_client_id = id-%s\n' $i
+done >near.ini
+chmod 600 near.ini
+expect 1 match --config proxy.ini --devices near.ini --username Same
+[ "$(grep -c 'also needs' out)" -eq 8 ] || failed 'not eight that are near'
+says out 'and 2 more of which a key fits'
+
+# match: wrong usage
+expect 2 match --config proxy.ini
+says err '--client-id, --username or --address is missing'
+for address in '' here 10.0.0.0/8 10.0.0.1:1883; do
+	match 2 --address "$address"
+	says err 'is no numeric address'
+	silent out
+done
+expect 2 match pump-7 --config proxy.ini --client-id x
+expect 3 match --config proxy.ini --devices nowhere.ini --client-id x
 
 # a full disk is a failure
 if [ -w /dev/full ]; then

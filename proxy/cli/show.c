@@ -1,0 +1,35 @@
+#include "cli/cli.h"
+
+#include "base/escape.h"
+
+#include <stdio.h>
+
+static void
+show_key(const char *key, const char *value)
+{
+	char text[4 * CREDENTIAL_MATCH_MAX + 1];
+
+	(void)printf(" %s=\"%s\"", key,
+	    escape(text, sizeof(text), span_of_string(value)));
+}
+
+void
+cli_show_match(const struct credential *c, unsigned keys)
+{
+	if (keys & MATCH_CLIENT_ID)
+		show_key("client_id", c->match_client_id);
+	if (keys & MATCH_USERNAME)
+		show_key("username", c->match_username);
+	if (keys & MATCH_ADDRESS)
+		show_key("address", c->match_address);
+}
+
+void
+cli_show_networks(const struct networks *networks)
+{
+	char text[NETWORK_TEXT_MAX];
+
+	for (size_t i = 0; i < networks->count; i++)
+		(void)printf("%s%s", i > 0 ? ", " : "",
+		    network_write(text, &networks->list[i]));
+}
