@@ -12,8 +12,8 @@ why_first(enum credmap_rule rule)
 {
 	switch (rule) {
 	case RULE_KEYS:
-		return "client id goes before user name before address, and"
-		       " a combination before a single key";
+		return "one with a client id goes first, then one with a user"
+		       " name, then one with an address";
 	case RULE_CASE:
 		return "match_case = yes goes before no";
 	case RULE_PREFIX:
@@ -22,20 +22,16 @@ why_first(enum credmap_rule rule)
 	return "an address goes before a longer prefix before a shorter one";
 }
 
-/* What is asked of the device besides. */
+/* What is asked of the device besides; <address> may be none. */
 static void
 show_demands(const struct credential *c, const struct network *address)
 {
-	bool has_address = address->version != 0;
+	enum reason refused = credential_refuses(c, address);
 
-	if (!c->enabled)
-		(void)printf("it is refused, %s: %s\n",
-		    reason_word(R_ENTRY_DISABLED),
-		    reason_hint(R_ENTRY_DISABLED));
-	else if (has_address && !credential_allows(c, address))
-		(void)printf("it is refused, %s: %s\n",
-		    reason_word(R_ADDRESS_NOT_ALLOWED),
-		    reason_hint(R_ADDRESS_NOT_ALLOWED));
+	if (refused == R_ENTRY_DISABLED ||
+	    (refused != R_NONE && address->version != 0))
+		(void)printf("it is refused, %s: %s\n", reason_word(refused),
+		    reason_hint(refused));
 	if (c->allow_from.count > 0) {
 		(void)printf("it may come only from ");
 		cli_show_networks(&c->allow_from);

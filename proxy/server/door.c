@@ -226,12 +226,9 @@ judge(struct visitor *v, const struct mqtt_connect *c, size_t connect_bytes)
 	if (entry == NULL)
 		(void)fault_set(&why, R_UNKNOWN_DEVICE,
 		    "no entry of devices.ini answers to it");
-	else if (!entry->enabled)
-		(void)fault_set(
-		    &why, R_ENTRY_DISABLED, "entry %s", entry->label);
-	else if (!credential_allows(entry, &shown.address))
-		(void)fault_set(
-		    &why, R_ADDRESS_NOT_ALLOWED, "entry %s", entry->label);
+	else if (credential_refuses(entry, &shown.address) != R_NONE)
+		(void)fault_set(&why, credential_refuses(entry, &shown.address),
+		    "entry %s", entry->label);
 	else if (!credential_password_right(
 		     entry, c->has_password, c->password))
 		(void)fault_set(&why, R_BAD_PASSWORD, "entry %s%s",

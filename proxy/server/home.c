@@ -228,6 +228,7 @@ remap_waiting(struct home *h, struct identity *id, struct credmap *fresh)
 	const struct credential *entry;
 	struct mqtt_connect c;
 	struct span connect;
+	enum reason refused;
 
 	if (k == NULL)
 		return;
@@ -238,14 +239,10 @@ remap_waiting(struct home *h, struct identity *id, struct credmap *fresh)
 		turn_away(h, k, R_ENTRY_REMOVED);
 		return;
 	}
-	if (!entry->enabled) {
+	refused = credential_refuses(entry, &k->address);
+	if (refused != R_NONE) {
 		id->waiting = NULL;
-		turn_away(h, k, R_ENTRY_DISABLED);
-		return;
-	}
-	if (!credential_allows(entry, &k->address)) {
-		id->waiting = NULL;
-		turn_away(h, k, R_ADDRESS_NOT_ALLOWED);
+		turn_away(h, k, refused);
 		return;
 	}
 	if (!mqtt_connect_read(connect, &c, NULL) ||

@@ -207,6 +207,7 @@ session_remap(struct session *s, struct credmap *fresh)
 {
 	const struct credential *entry = credmap_by_identity(
 	    fresh, s->entry->product_key, s->entry->device_name);
+	enum reason refused;
 
 	if (s->ended)
 		return; /* keeps its map until it is dead */
@@ -214,12 +215,9 @@ session_remap(struct session *s, struct credmap *fresh)
 		session_end_for(s, R_ENTRY_REMOVED, "");
 		return;
 	}
-	if (!entry->enabled) {
-		session_end_for(s, R_ENTRY_DISABLED, "");
-		return;
-	}
-	if (!credential_allows(entry, &s->address)) {
-		session_end_for(s, R_ADDRESS_NOT_ALLOWED, "");
+	refused = credential_refuses(entry, &s->address);
+	if (refused != R_NONE) {
+		session_end_for(s, refused, "");
 		return;
 	}
 	if (!credential_same(s->entry, entry)) {

@@ -41,7 +41,7 @@ struct slot {
 };
 
 /* Texts and networks are kept in blocks, so that a large map is a few
- * allocations. */
+   allocations. */
 struct block {
 	struct block *next;
 	size_t used;
@@ -277,12 +277,6 @@ look_up(const struct credmap *map, const struct key *key)
 	return slot->what != 0 ? &map->entries[slot->what >> KIND_BITS] : NULL;
 }
 
-static struct lengths *
-lengths_of(struct credmap *map, const struct network *n)
-{
-	return &map->lengths[n->version == 6];
-}
-
 static void
 note_length(struct lengths *l, uint8_t bits)
 {
@@ -318,7 +312,7 @@ enter(struct credmap *map, size_t i, unsigned kind)
 	if (kind < KIND_LABEL && kind & MATCH_ADDRESS) {
 		const struct network *n = &map->entries[i].match_network;
 
-		note_length(lengths_of(map, n), n->bits);
+		note_length(&map->lengths[n->version == 6], n->bits);
 	}
 	return NULL;
 }
@@ -420,19 +414,21 @@ look_up_shown(const struct credmap_search *search, unsigned kind, uint8_t bits)
 const struct credential *
 credmap_search_next(struct credmap_search *search)
 {
-	static const struct lengths none, any = {.count = 1};
+	static const struct lengths once = {.count = 1};
+	const struct credmap *map = search->map;
 	const struct network *address = &search->shown->address;
-	const struct lengths *of_address =
-	    address->version == 0
-		? &none
-		: &search->map->lengths[address->version == 6];
 
 	for (; search->step < 2 * MATCH_ALL; search->step++) {
-		unsigned kind = MATCH_ALL - search->step / 2;
+		unsigned match = MATCH_ALL - search->step / 2;
+		unsigned kind =
+		    match | (search->step % 2 != 0 ? KIND_ANY_CASE : 0);
 		const struct lengths *lengths =
-		    kind & MATCH_ADDRESS ? of_address : &any;
+		    match & MATCH_ADDRESS ? &map->lengths[address->version == 6]
+					  : &once;
 
-		kind |= search->step % 2 != 0 ? KIND_ANY_CASE : 0;
+		if (!(map->kinds & 1u << kind) ||
+		    (match & MATCH_ADDRESS && address->version == 0))
+			continue;
 		while (search->prefix < lengths->count) {
 			const struct credential *c = look_up_shown(
 			    search, kind, lengths->bits[search->prefix++]);
@@ -472,13 +468,21 @@ credmap_fits_text(const char *asked, struct span text, bool match_case)
 	return same_key(&a, &b);
 }
 
-bool
-credential_allows(const struct credential *c, const struct network *address)
+static bool
+may_come_from(const struct credential *c, const struct network *address)
 {
 	for (size_t i = 0; i < c->allow_from.count; i++)
 		if (network_has(&c->allow_from.list[i], address))
 			return true;
 	return c->allow_from.count == 0;
+}
+
+enum reason
+credential_refuses(const struct credential *c, const struct network *address)
+{
+	if (!c->enabled)
+		return R_ENTRY_DISABLED;
+	return may_come_from(c, address) ? R_NONE : R_ADDRESS_NOT_ALLOWED;
 }
 
 static bool

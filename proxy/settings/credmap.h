@@ -9,6 +9,7 @@
 #define PROXY_SETTINGS_CREDMAP_H
 
 #include "base/attr.h"
+#include "base/reason.h"
 #include "base/secret.h"
 #include "base/span.h"
 #include "codec/aliyun.h"
@@ -176,8 +177,9 @@ enum credmap_rule credmap_rule_between(
 /* Whether <text> is what an entry asks for, client id or user name. */
 bool credmap_fits_text(const char *asked, struct span text, bool match_case);
 
-/* Whether a device may come from <address>. */
-bool credential_allows(
+/* Why a device at <address> is not let in, whatever its password: disabled, or
+   it may not come from there. R_NONE: it is. */
+enum reason credential_refuses(
     const struct credential *c, const struct network *address);
 
 /* True when a session of <a> can go on unchanged as one of <b>: same secret,

@@ -82,7 +82,7 @@ static bool
 read_network(struct credmap_line *line, const char *value, const char *text,
     struct network *out)
 {
-	char meant[NETWORK_TEXT_MAX], why[80];
+	char meant[NETWORK_TEXT_MAX], why[100];
 	struct network cut;
 
 	if (!network_read(text, out)) {

@@ -64,7 +64,8 @@ check_entry(const struct credmap *map, const struct credential *c)
 	MUST(finds(map, &shown, c));
 	MUST(c->allow_from.count <= CREDENTIAL_ALLOW_MAX);
 	for (size_t i = 0; i < c->allow_from.count; i++)
-		MUST(credential_allows(c, &c->allow_from.list[i]));
+		MUST(credential_refuses(c, &c->allow_from.list[i]) ==
+		     (c->enabled ? R_NONE : R_ENTRY_DISABLED));
 	MUST(c->keep_alive_s == 0 || c->keep_alive_s >= 30);
 	MUST(credential_same(c, c));
 	MUST(c->host[0] != '\0' && strlen(c->host) <= CREDENTIAL_HOST_MAX);

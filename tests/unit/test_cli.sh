@@ -239,7 +239,7 @@ says_not out 'is refused'
 says out 'device any fits too (line 10), by client_id="Pump7", match_case = no,\
  but match_case = yes goes before no'
 says out 'device place fits too (line 24), by address="10.0.0.16/28", but\
- client id goes before user name before address'
+ one with a client id goes first, then one with a user name'
 [ "$(grep -c 'fits too' out)" -eq 3 ] || failed 'not three others'
 match 0 --address ::ffff:10.0.0.17
 says out 'device place answers (line 24), by address="10.0.0.16/28"'
