@@ -98,9 +98,9 @@ network_has(const struct network *whole, const struct network *part)
 {
 	struct network a, b;
 
-	if (whole->version != part->version || whole->bits > part->bits)
+	if (whole->bits > part->bits)
 		return false;
-	a = network_cut(whole, whole->bits);
+	a = network_cut(whole, whole->bits); /* the version stays */
 	b = network_cut(part, whole->bits);
 	return memcmp(&a, &b, sizeof(a)) == 0;
 }

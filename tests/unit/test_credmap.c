@@ -313,6 +313,9 @@ test_case_counts_unless_said(void **state)
 			"[device:umlaut]\nproduct_key = any\ndevice_name = "
 			"dev4\n"
 			"device_secret = x\nmatch_client_id = \xc3\x84\n"
+			"[device:signs]\nproduct_key = any\ndevice_name = "
+			"dev7\n"
+			"device_secret = x\nmatch_client_id = Az[@\n"
 			"[device:prefix]\nproduct_key = pk\ndevice_name = "
 			"dev5\n"
 			"device_secret = x\nhost = h\nmatch_client_id = pump\n"
@@ -332,7 +335,9 @@ test_case_counts_unless_said(void **state)
 	/* neither addresses nor other bytes have capitals */
 	assert_string_equal(find(map, "x", "USER", "97.66.67.90"), "-");
 	assert_string_equal(find(map, "\xc3\xa4", "", "11.0.0.1"), "-");
-	assert_string_equal(find(map, "p[mp", "", "11.0.0.1"), "-");
+	assert_string_equal(find(map, "aZ[@", "", "11.0.0.1"), "signs");
+	assert_string_equal(find(map, "aZ{@", "", "11.0.0.1"), "-");
+	assert_string_equal(find(map, "aZ[`", "", "11.0.0.1"), "-");
 	/* to the letter comes before the address, but not before the keys */
 	assert_string_equal(find(map, "pump", "", "10.0.0.1"), "prefix");
 	assert_string_equal(find(map, "Pump", "", "10.0.0.1"), "address");
@@ -408,7 +413,10 @@ test_where_a_device_may_come_from(void **state)
 		"devj") "allow_from = "
 			"::ffff:10.0.0.1\n"
 			"[device:c]\nproduct_key = pl\ndevice_name = devi\n"
-			"device_secret = x\nhost = h\n");
+			"device_secret = x\nhost = h\n"
+			"[device:d]\nproduct_key = pl\ndevice_name = devj\n"
+			"device_secret = x\nhost = h\nallow_from = "
+			"0.0.0.0/0\n");
 
 	assert_told(s, "");
 	assert_non_null(map);
@@ -422,6 +430,8 @@ test_where_a_device_may_come_from(void **state)
 	    R_ADDRESS_NOT_ALLOWED);
 	assert_true(allows(map, "b", "10.0.0.1"));
 	assert_false(allows(map, "b", "192.0.2.1"));
+	assert_true(allows(map, "d", "10.0.0.1"));
+	assert_false(allows(map, "d", "::1"));
 	assert_true(allows(map, "c", "203.0.113.1"));
 	assert_int_equal(
 	    credential_refuses(by_label(map, "c"), &nowhere), R_NONE);
@@ -567,6 +577,7 @@ test_refuses_values(void **state)
 		"it goes on behind the prefix; is 10.0.0.16/28 meant?"},
 	    {"match_address = ::1/0", "is ::/0 meant?"},
 	    {"match_address = ::ffff:10.0.0.1/127", "is 10.0.0.0/31 meant?"},
+	    {"match_address = ::ffff:10.0.0.0/90", "is ::ffc0:0:0/90 meant?"},
 	    {"match_case = maybe", "yes or no is allowed"},
 	    {"allow_from =", "one numeric"},
 	    {"allow_from = a.example", "one numeric"},
