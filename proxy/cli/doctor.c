@@ -314,12 +314,13 @@ same_way(const struct credential *a, const struct credential *b)
 	       transports_same(&a->transports, &b->transports);
 }
 
-/* True for the first entry of each way to a cloud. */
+/* True for the first entry in use of each way to a cloud. */
 static bool
 is_first_of_its_way(const struct credmap *map, size_t at)
 {
 	for (size_t i = 0; i < at; i++)
-		if (same_way(credmap_at(map, i), credmap_at(map, at)))
+		if (credmap_at(map, i)->enabled &&
+		    same_way(credmap_at(map, i), credmap_at(map, at)))
 			return false;
 	return true;
 }
@@ -347,13 +348,18 @@ examine(struct doctor *d, const struct cli_options *o, struct credmap *map)
 			report_no_entry(&d->report, o->devices, o->operand);
 			return true;
 		}
+		if (!entry->enabled) {
+			report_disabled(&d->report, entry);
+			return true;
+		}
 		if (!visit(d, map, entry, o->level))
 			return false;
 		look_again(d, entry, o->level);
 		return true;
 	}
 	for (size_t i = 0; i < credmap_count(map); i++) {
-		if (!is_first_of_its_way(map, i))
+		if (!credmap_at(map, i)->enabled ||
+		    !is_first_of_its_way(map, i))
 			continue;
 		report_begin(&d->report, credmap_at(map, i));
 		look(d, credmap_at(map, i), o->level);

@@ -109,8 +109,17 @@ report_no_entry(struct report *r, const char *devices, const char *label)
 
 	(void)fault_set(
 	    &why, R_UNKNOWN_DEVICE, "%s has no [device:%s]", devices, label);
-	say(steps[STEP_ENTRY].name, "FAILED", 0, why.text);
-	r->code = steps[STEP_ENTRY].code;
+	fail(r, STEP_ENTRY, 0, &why);
+}
+
+void
+report_disabled(struct report *r, const struct credential *entry)
+{
+	struct fault why;
+
+	(void)fault_set(
+	    &why, R_ENTRY_DISABLED, "%s, line %d", entry->label, entry->line);
+	fail(r, STEP_ENTRY, 0, &why);
 }
 
 void

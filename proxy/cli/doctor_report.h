@@ -24,7 +24,7 @@
 	X(LOGIN, 17, "login")                                                  \
 	X(STAY, 18, "stay")
 #define DOCTOR_CODES_HELP                                                      \
-	"  10 entry    the map has no such device\n"                           \
+	"  10 entry    the map has no such device, or it is disabled\n"        \
 	"  11 clock    this machine's clock is plainly wrong\n"                \
 	"  12 names    the host's addresses, or the egress proxy's\n"          \
 	"  13 tcp      the connection to it\n"                                 \
@@ -47,6 +47,7 @@ void report_files(
     struct report *r, const struct cli_options *o, size_t devices);
 void report_clock(struct report *r);
 void report_no_entry(struct report *r, const char *devices, const char *label);
+void report_disabled(struct report *r, const struct credential *entry);
 
 /* A dial for <entry> begins. */
 void report_begin(struct report *r, const struct credential *entry);

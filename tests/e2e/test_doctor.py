@@ -87,7 +87,19 @@ def test_a_device_that_is_not_there(cloud, doctor):
     code, lines = doctor(cloud.device(), operands=["pump-none"])
     assert code == 10
     assert outcomes(lines)[-1] == ("entry", "FAILED")
-    assert "pump-none" in lines[-1]
+    assert "pump-none" in lines[-3]
+
+
+def test_a_disabled_device(cloud, doctor):
+    """It is not logged in, and its place is not visited for its sake."""
+    entry = cloud.device(enabled="no")
+    code, lines = doctor(entry, operands=[entry["label"]])
+    assert code == 10
+    assert outcomes(lines)[-1] == ("entry", "FAILED")
+    assert "entry_disabled" in lines[-2]
+    code, lines = doctor(cloud.device(enabled="no"))
+    assert (code, outcomes(lines)) == (0, REACHED[:2])
+    assert not cloud.decisions("login")
 
 
 def test_another_transport_will_do(cloud, certs, doctor):
