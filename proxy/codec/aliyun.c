@@ -1,9 +1,10 @@
 #include "codec/aliyun.h"
 
+#include "base/text.h"
+
 #include <inttypes.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,29 +45,6 @@ digest_of(enum aliyun_sign_method method)
 	return NULL;
 }
 
-/* A string that grows to the right; <full> once something did not fit. */
-struct text {
-	char *at;
-	size_t left;
-	bool full;
-};
-
-static void PRINTF_LIKE(2, 3) add(struct text *t, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(t->at, t->left, fmt, ap);
-	va_end(ap);
-	if (n < 0 || (size_t)n >= t->left) {
-		t->full = true;
-		return;
-	}
-	t->at += n;
-	t->left -= (size_t)n;
-}
-
 static bool
 within_bounds(
     const struct aliyun_identity *who, const struct secret *device_secret)
@@ -84,14 +62,14 @@ write_client_id(const struct aliyun_identity *who, char *out, size_t size)
 {
 	struct text t = {out, size, false};
 
-	add(&t, "%s" PARAMETERS "%d,signmethod=%s",
+	text_add(&t, "%s" PARAMETERS "%d,signmethod=%s",
 	    who->client_id == NULL ? "" : who->client_id, who->securemode,
 	    aliyun_sign_method_word(who->method));
 	if (who->has_timestamp)
-		add(&t, ",timestamp=%" PRIu64, who->timestamp_ms);
+		text_add(&t, ",timestamp=%" PRIu64, who->timestamp_ms);
 	if (who->extra[0] != '\0')
-		add(&t, ",%s", who->extra);
-	add(&t, "|");
+		text_add(&t, ",%s", who->extra);
+	text_add(&t, "|");
 	return !t.full;
 }
 
@@ -102,10 +80,11 @@ write_content(const struct aliyun_identity *who, char *out, size_t size)
 	struct text t = {out, size, false};
 
 	if (who->client_id != NULL)
-		add(&t, "clientId%s", who->client_id);
-	add(&t, "deviceName%sproductKey%s", who->device_name, who->product_key);
+		text_add(&t, "clientId%s", who->client_id);
+	text_add(
+	    &t, "deviceName%sproductKey%s", who->device_name, who->product_key);
 	if (who->has_timestamp)
-		add(&t, "timestamp%" PRIu64, who->timestamp_ms);
+		text_add(&t, "timestamp%" PRIu64, who->timestamp_ms);
 	return !t.full;
 }
 

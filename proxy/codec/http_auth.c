@@ -1,12 +1,12 @@
 #include "codec/http_auth.h"
 
 #include "base/escape.h"
+#include "base/text.h"
 #include "codec/http_head.h"
 
 #include <inttypes.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -280,29 +280,6 @@ http_offer_add(struct http_offer *offer, struct span value)
 
 /* ---- what answers them ---- */
 
-/* A string that grows to the right; <full> once something did not fit. */
-struct text {
-	char *at;
-	size_t left;
-	bool full;
-};
-
-static void PRINTF_LIKE(2, 3) add(struct text *t, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(t->at, t->left, fmt, ap);
-	va_end(ap);
-	if (n < 0 || (size_t)n >= t->left) {
-		t->full = true;
-		return;
-	}
-	t->at += n;
-	t->left -= (size_t)n;
-}
-
 static void
 add_secret(struct text *t, const struct secret *secret)
 {
@@ -319,10 +296,11 @@ add_secret(struct text *t, const struct secret *secret)
 static void
 add_quoted(struct text *t, const char *name, const char *value)
 {
-	add(t, "%s=\"", name);
+	text_add(t, "%s=\"", name);
 	for (; *value != '\0'; value++)
-		add(t, *value == '"' || *value == '\\' ? "\\%c" : "%c", *value);
-	add(t, "\"");
+		text_add(
+		    t, *value == '"' || *value == '\\' ? "\\%c" : "%c", *value);
+	text_add(t, "\"");
 }
 
 /* RFC 7617 2 */
@@ -333,10 +311,10 @@ add_basic(struct text *t, const struct http_login *who)
 	struct text p = {pair, sizeof(pair), false};
 	size_t n;
 
-	add(&p, "%s:", who->username);
+	text_add(&p, "%s:", who->username);
 	add_secret(&p, who->password);
 	n = (size_t)(p.at - pair);
-	add(t, "Basic ");
+	text_add(t, "Basic ");
 	if (p.full || t->full || t->left < (n + 2) / 3 * 4 + 1) {
 		t->full = true;
 	} else {
@@ -362,22 +340,22 @@ write_response(const struct http_challenge *c, const struct http_login *who,
 	struct span all = {(const uint8_t *)line, 0};
 	bool ok;
 
-	add(&t, "%s:%s:", who->username, c->realm);
+	text_add(&t, "%s:%s:", who->username, c->realm);
 	add_secret(&t, who->password);
 	all.n = (size_t)(t.at - line);
 	ok = !t.full && hash(c->scheme, all, a1);
 
 	t = (struct text){line, sizeof(line), false};
-	add(&t, "%s:%s", who->method, who->uri);
+	text_add(&t, "%s:%s", who->method, who->uri);
 	all.n = (size_t)(t.at - line);
 	ok = ok && !t.full && hash(c->scheme, all, a2);
 
 	t = (struct text){line, sizeof(line), false};
 	if (ok && c->has_qop)
-		add(&t, "%s:%s:%08" PRIx32 ":%s:auth:%s", a1, c->nonce, nc,
+		text_add(&t, "%s:%s:%08" PRIx32 ":%s:auth:%s", a1, c->nonce, nc,
 		    cnonce, a2);
 	else if (ok)
-		add(&t, "%s:%s:%s", a1, c->nonce, a2);
+		text_add(&t, "%s:%s:%s", a1, c->nonce, a2);
 	all.n = (size_t)(t.at - line);
 	ok = ok && !t.full && hash(c->scheme, all, response);
 	secret_wipe_bytes(line, sizeof(line));
@@ -402,12 +380,12 @@ add_digest(struct text *t, const struct http_challenge *c,
 	add_quoted(t, ", uri", who->uri);
 	add_quoted(t, ", response", response);
 	if (c->has_algorithm)
-		add(t, ", algorithm=%s",
+		text_add(t, ", algorithm=%s",
 		    c->scheme == HTTP_AUTH_DIGEST_MD5 ? "MD5" : "SHA-256");
 	if (c->has_opaque)
 		add_quoted(t, ", opaque", c->opaque);
 	if (c->has_qop) {
-		add(t, ", qop=auth, nc=%08" PRIx32, nc);
+		text_add(t, ", qop=auth, nc=%08" PRIx32, nc);
 		add_quoted(t, ", cnonce", cnonce);
 	}
 }
