@@ -116,7 +116,7 @@ struct credmap;
 
 /*
  * Loads the map; ports, path and transports that neither entry nor product
- * sets come from <defaults>. a keep-alive has to be in their range.
+ * sets come from <defaults>; an entry's keep-alive has to be in their range.
  * NULL after errors, which were told to <to>, all of them. Paths of secret
  * files are relative to the map's folder.
  */
