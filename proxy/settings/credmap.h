@@ -13,7 +13,7 @@
 #include "base/secret.h"
 #include "base/span.h"
 #include "codec/aliyun.h"
-#include "settings/ini.h"
+#include "settings/complaints.h"
 #include "settings/network.h"
 #include "settings/settings.h"
 

@@ -169,7 +169,8 @@ take_secret(struct credmap_line *line, const char *value, bool is_file,
 {
 	const char *why;
 
-	if (is_file && !secret_file_read(line->path, value, out, &why)) {
+	if (is_file &&
+	    !secret_file_read(line->path, value, line->to, out, &why)) {
 		/* a secret may stand here by mistake; a path has a slash */
 		if (strchr(value, '/') != NULL)
 			wrong_value(line, value, why);

@@ -3,6 +3,7 @@
 #include "base/escape.h"
 #include "settings/credmap_build.h"
 #include "settings/credmap_line.h"
+#include "settings/ini.h"
 #include "settings/value.h"
 
 #include <assert.h>

@@ -231,7 +231,8 @@ egress_read(struct egress *out, const char *text, const char **why)
 }
 
 bool
-egress_read_password(struct egress *egress, const char *path, const char **why)
+egress_read_password(struct egress *egress, const char *path,
+    const struct complaints *to, const char **why)
 {
 	struct secret *password = &egress->password;
 
@@ -240,7 +241,7 @@ egress_read_password(struct egress *egress, const char *path, const char **why)
 		*why = "[egress] proxy has no user whose password it could be";
 	else if (password->n > 0)
 		*why = "[egress] proxy has a password already";
-	if (*why != NULL || !secret_file_read("", path, password, why))
+	if (*why != NULL || !secret_file_read("", path, to, password, why))
 		return false;
 	if (password->n == 0)
 		*why = "the file is empty";

@@ -8,7 +8,7 @@
 
 #include "base/attr.h"
 #include "base/secret.h"
-#include "settings/ini.h"
+#include "settings/complaints.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -51,13 +51,13 @@ const char *egress_show(
     const struct egress *egress, char out[static EGRESS_TEXT_MAX]);
 
 /*
- * Reads the password of the user of <egress> from the file <path>. False, with
- * <*why> a sentence that is valid until the thread's next call of strerror(),
- * when there is no such user, he has a password already, or the file does not
- * hold one.
+ * Reads the password of the user of <egress> from the file <path>, of which the
+ * observer of <to> is told. False, with <*why> a sentence that is valid until
+ * the thread's next call of strerror(), when there is no such user, he has a
+ * password already, or the file does not hold one.
  */
-NODISCARD bool egress_read_password(
-    struct egress *egress, const char *path, const char **why);
+NODISCARD bool egress_read_password(struct egress *egress, const char *path,
+    const struct complaints *to, const char **why);
 
 bool egress_same(const struct egress *a, const struct egress *b);
 

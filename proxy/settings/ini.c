@@ -1,17 +1,13 @@
 #include "settings/ini.h"
 
-#include "base/escape.h"
 #include "base/secret.h"
 #include "codec/utf8.h"
+#include "settings/file.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <ini.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* Of which section the lines are: none yet, one that the handler was told, one
@@ -29,46 +25,6 @@ struct reader {
 	size_t n;
 	char bytes[4096];
 };
-
-static void PRINTF_LIKE(5, 0) tell(struct complaints *to, bool is_error,
-    const char *path, int line, const char *fmt, va_list ap)
-{
-	unsigned told = is_error ? to->errors++ : to->warnings++;
-	char text[512];
-
-	if (told > COMPLAINTS_MAX)
-		return;
-	if (told == COMPLAINTS_MAX) {
-		to->tell(to->arg, is_error, path, 0,
-		    is_error ? "there are more errors; mend these first"
-			     : "there are more warnings");
-		return;
-	}
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
-	tame(text); /* it may quote the file */
-	to->tell(to->arg, is_error, path, line, text);
-}
-
-void
-complain(
-    struct complaints *to, const char *path, int line, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	tell(to, true, path, line, fmt, ap);
-	va_end(ap);
-}
-
-void
-warn_of(struct complaints *to, const char *path, int line, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	tell(to, false, path, line, fmt, ap);
-	va_end(ap);
-}
 
 /* Complains about the line read last. Always false. The line itself is not
    shown: it may hold a secret. */
@@ -277,36 +233,20 @@ on_value(void *arg, const char *section, const char *name, const char *value)
 	return 1; /* go on */
 }
 
-/* A descriptor of the file, or -1 with the cause told. */
-static int
-open_file(const char *path, struct complaints *to)
-{
-	struct stat st;
-	/* a FIFO must not block us before it can be refused */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-
-	if (fd < 0) {
-		complain(to, path, 0, "cannot be opened: %s", strerror(errno));
-		return -1;
-	}
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		return fd;
-	complain(to, path, 0, "is not a regular file");
-	close(fd);
-	return -1;
-}
-
 bool
 ini_read(
     const char *path, const struct ini_handler *handler, struct complaints *to)
 {
 	struct reader r = {.path = path, .handler = handler, .to = to};
 	unsigned errors = to->errors;
+	const char *why;
 	int bad_line;
 
-	r.fd = open_file(path, to);
-	if (r.fd < 0)
+	r.fd = file_open(path, to, &why);
+	if (r.fd < 0) {
+		complain(to, path, 0, "cannot be opened: %s", why);
 		return false;
+	}
 	bad_line = ini_parse_stream(on_read, &r, on_value, &r);
 	if (bad_line != 0 && to->errors == errors)
 		complain(to, path, bad_line > 0 ? bad_line : 0,

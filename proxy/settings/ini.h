@@ -9,36 +9,12 @@
 #define PROXY_SETTINGS_INI_H
 
 #include "base/attr.h"
+#include "settings/complaints.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/*
- * Where complaints about files go: one call a complaint, in the order of the
- * file; those that need the whole file come last. <line> 0: about the file as a
- * whole. The text says what is wrong and what would be right; it is printable
- * ASCII without double quotes and never holds a secret. Only the first
- * COMPLAINTS_MAX errors and as many warnings are told, then one line says that
- * there are more; all are counted. <text> is ASCII without control characters
- * and double quotes, whatever the files hold.
- */
-struct complaints {
-	void (*tell)(void *arg, bool is_error, const char *path, int line,
-	    const char *text);
-	void *arg;
-	unsigned errors; /* counted by complain() */
-	unsigned warnings;
-};
-
-/* Bytes from the file go through escape() before they become an argument, so
-   that they can be told from one another. */
-void complain(struct complaints *to, const char *path, int line,
-    const char *fmt, ...) PRINTF_LIKE(4, 5);
-void warn_of(struct complaints *to, const char *path, int line, const char *fmt,
-    ...) PRINTF_LIKE(4, 5);
-
 enum {
-	COMPLAINTS_MAX = 100,
 	INI_LINE_BYTES = 198, /* without the line end */
 	INI_SECTION_BYTES = 48,
 	INI_NAME_BYTES = 48

@@ -1,31 +1,10 @@
 #include "settings/secret_file.h"
 
+#include "settings/file.h"
+
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-static int
-open_beside(const char *beside, const char *name)
-{
-	const char *slash = strrchr(beside, '/');
-	/* the folder, with its slash */
-	int folder =
-	    slash == NULL || *name == '/' ? 0 : (int)(slash + 1 - beside);
-	char path[PATH_MAX];
-	int n;
-
-	n = snprintf(path, sizeof(path), "%.*s%s", folder, beside, name);
-	if (n < 0 || (size_t)n >= sizeof(path)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	/* a FIFO must not block us before it can be refused */
-	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-}
 
 /* Reads until <size> bytes or the end; -1 with errno. */
 static ssize_t
@@ -48,26 +27,22 @@ read_all(int fd, char *bytes, size_t size)
 }
 
 bool
-secret_file_read(
-    const char *beside, const char *name, struct secret *out, const char **why)
+secret_file_read(const char *beside, const char *name,
+    const struct complaints *to, struct secret *out, const char **why)
 {
 	char bytes[SECRET_MAX + 2 + 1]; /* CRLF, and one to see more */
 	struct span secret = {(const uint8_t *)bytes, 0};
-	struct stat st;
-	ssize_t n = -1;
+	char path[PATH_MAX];
+	ssize_t n;
 	bool ok = false;
 	int fd;
 
 	secret_wipe(out);
-	fd = open_beside(beside, name);
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		*why = strerror(errno);
-		goto done;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		*why = "not a regular file";
-		goto done;
-	}
+	if (!file_beside(path, beside, name, why))
+		return false;
+	fd = file_open(path, to, why);
+	if (fd < 0)
+		return false;
 	n = read_all(fd, bytes, sizeof(bytes));
 	if (n < 0) {
 		*why = strerror(errno);
@@ -85,7 +60,6 @@ secret_file_read(
 done:
 	if (n > 0)
 		secret_wipe_bytes(bytes, (size_t)n);
-	if (fd >= 0)
-		close(fd);
+	close(fd);
 	return ok;
 }

@@ -2,6 +2,7 @@
 
 #include "base/address.h"
 #include "base/escape.h"
+#include "settings/ini.h"
 #include "settings/no_proxy.h"
 #include "settings/value.h"
 
@@ -571,7 +572,7 @@ read_egress_password(const struct loading *l)
 	const char *why;
 
 	if (path[0] != '\0' &&
-	    !egress_read_password(&l->s->egress_proxy, path, &why))
+	    !egress_read_password(&l->s->egress_proxy, path, l->to, &why))
 		complain(l->to, l->path, l->lines[ROW_egress_password_file],
 		    "password_file: %s", why);
 }

@@ -11,7 +11,7 @@
 #include "base/attr.h"
 #include "base/log.h"
 #include "settings/egress.h"
-#include "settings/ini.h"
+#include "settings/complaints.h"
 #include "settings/transport.h"
 
 #include <stdbool.h>

@@ -7,7 +7,7 @@
 
 #include "fuzz.h"
 
-#include "settings/ini.h"
+#include "settings/complaints.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

@@ -5,7 +5,7 @@
 #ifndef TESTS_UNIT_SCRATCH_H
 #define TESTS_UNIT_SCRATCH_H
 
-#include "settings/ini.h"
+#include "settings/complaints.h"
 
 #include "unit.h"
 
@@ -23,6 +23,8 @@ struct scratch {
 	struct complaints complaints;
 	/* every complaint: "error 12: text\n" or "warning 12: text\n" */
 	char told[64 * 1024];
+	/* the path of every file that was to be read: "path\n" */
+	char files[4096];
 };
 
 static inline void
@@ -39,12 +41,23 @@ scratch_told(
 	    is_error ? "error" : "warning", line, text);
 }
 
+static inline void
+scratch_file(void *arg, const char *path)
+{
+	struct scratch *s = arg;
+	size_t n = strlen(s->files);
+
+	(void)snprintf(s->files + n, sizeof(s->files) - n, "%s\n", path);
+}
+
 /* Forgets what was told. */
 static inline void
 scratch_reset(struct scratch *s)
 {
 	s->told[0] = '\0';
-	s->complaints = (struct complaints){.tell = scratch_told, .arg = s};
+	s->files[0] = '\0';
+	s->complaints = (struct complaints){
+	    .tell = scratch_told, .on_file = scratch_file, .arg = s};
 }
 
 static inline int

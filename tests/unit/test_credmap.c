@@ -933,6 +933,20 @@ test_finds_secret_files_by_absolute_path(void **state)
 }
 
 static void
+test_tells_of_the_files_it_reads(void **state)
+{
+	struct scratch *s = *state;
+	char want[1024];
+
+	credmap_unref(load(s,
+	    DEVICE("a", "devi") "password_file = pw\n"
+				"[device:b]\ndevice_secret_file = /no/file\n"));
+	(void)snprintf(want, sizeof(want), "%s/devices.ini\n%s/pw\n/no/file\n",
+	    s->folder, s->folder);
+	assert_string_equal(s->files, want);
+}
+
+static void
 assert_same(struct scratch *s, const struct credential *old, const char *text,
     bool want)
 {
@@ -1248,6 +1262,7 @@ main(void)
 	    TEST(test_never_shows_a_secret),
 	    TEST(test_reads_secret_files),
 	    TEST(test_finds_secret_files_by_absolute_path),
+	    TEST(test_tells_of_the_files_it_reads),
 	    TEST(test_same_means_a_session_can_go_on),
 	    TEST(test_wipes_secrets),
 	    TEST(test_signs),

@@ -256,18 +256,35 @@ test_refuses_what_is_no_file(void **state)
 	char path[256];
 
 	assert_false(read_path(s, s->folder));
-	assert_told(s, "error 0: is not a regular file\n");
+	assert_told(s, "error 0: cannot be opened: not a regular file\n");
 	assert_false(read_path(s, "/dev/zero"));
-	assert_told(s, "error 0: is not a regular file\n");
+	assert_told(s, "error 0: cannot be opened: not a regular file\n");
 	/* without a writer: this must not wait for one */
 	(void)snprintf(path, sizeof(path), "%s/fifo", s->folder);
 	assert_int_equal(mkfifo(path, 0600), 0);
 	assert_false(read_path(s, path));
-	assert_told(s, "error 0: is not a regular file\n");
+	assert_told(s, "error 0: cannot be opened: not a regular file\n");
 	(void)snprintf(path, sizeof(path), "%s/none", s->folder);
 	assert_false(read_path(s, path));
 	assert_told(
 	    s, "error 0: cannot be opened: No such file or directory\n");
+}
+
+/* Of one that is not there, too: it may come. */
+static void
+test_tells_of_the_file(void **state)
+{
+	struct scratch *s = *state;
+	char path[256], want[260];
+
+	(void)snprintf(path, sizeof(path), "%s/later.ini", s->folder);
+	(void)snprintf(want, sizeof(want), "%s\n", path);
+	assert_false(read_path(s, path));
+	assert_string_equal(s->files, want);
+	scratch_reset(s);
+	s->complaints.on_file = NULL;
+	assert_false(read_path(s, path));
+	assert_string_equal(s->files, "");
 }
 
 int
@@ -286,6 +303,7 @@ main(void)
 	    TEST(test_tells_all_errors_up_to_a_bound),
 	    TEST(test_never_shows_a_line),
 	    TEST(test_refuses_what_is_no_file),
+	    TEST(test_tells_of_the_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
