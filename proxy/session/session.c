@@ -202,32 +202,53 @@ session_has_left(const struct session *s)
 	return s->device.state == DEVICE_WAIT && s->device.fin_seen;
 }
 
-void
-session_remap(struct session *s, struct credmap *fresh)
+static void
+point_to(struct session *s, struct credmap *map, const struct credential *entry)
 {
-	const struct credential *entry = credmap_by_identity(
-	    fresh, s->entry->product_key, s->entry->device_name);
-	enum reason refused;
-
-	if (s->ended)
-		return; /* keeps its map until it is dead */
-	if (entry == NULL) {
-		session_end_for(s, R_ENTRY_REMOVED, "");
-		return;
-	}
-	refused = credential_refuses(entry, &s->address);
-	if (refused != R_NONE) {
-		session_end_for(s, refused, "");
-		return;
-	}
-	if (!credential_same(s->entry, entry)) {
-		session_end_for(s, R_ENTRY_CHANGED, "");
-		return;
-	}
 	link_retarget(&s->link, entry);
 	s->entry = entry;
 	credmap_unref(s->map);
-	s->map = credmap_ref(fresh);
+	s->map = map;
+}
+
+/* While it closes it needs a name, but no secret any more. */
+static void
+let_map_go(struct session *s)
+{
+	struct credmap *memory = credmap_memory_of(s->entry);
+
+	if (memory != NULL)
+		point_to(s, memory, credmap_at(memory, 0));
+}
+
+/* Ends a session that cannot go on as one of <entry>, NULL: none. */
+static void
+end_if_changed(struct session *s, const struct credential *entry)
+{
+	enum reason refused = entry != NULL
+				  ? credential_refuses(entry, &s->address)
+				  : R_ENTRY_REMOVED;
+
+	if (refused == R_NONE && !credential_same(s->entry, entry))
+		refused = R_ENTRY_CHANGED;
+	if (refused != R_NONE)
+		session_end_for(s, refused, "");
+}
+
+void
+session_remap(struct session *s, struct credmap *fresh)
+{
+	const struct credential *entry;
+
+	if (s->map == fresh)
+		return;
+	entry = credmap_by_identity(
+	    fresh, s->entry->product_key, s->entry->device_name);
+	end_if_changed(s, entry);
+	if (s->ended)
+		let_map_go(s);
+	else
+		point_to(s, credmap_ref(fresh), entry);
 }
 
 static void

@@ -84,7 +84,7 @@ credmap_add(struct credmap *map)
 	struct credential *c;
 
 	if (map->count == map->cap) {
-		size_t cap = map->cap > 0 ? 2 * map->cap : 64;
+		size_t cap = map->cap > 0 ? 2 * map->cap : 1;
 		/* not realloc(): it would leave secrets behind */
 		struct credential *more = cap <= (UINT32_MAX >> KIND_BITS) / 2
 					      ? calloc(cap, sizeof(*more))
@@ -151,6 +151,45 @@ credmap_unref(struct credmap *map)
 	}
 	free(map->slots);
 	free(map);
+}
+
+bool
+credmap_is_last_ref(const struct credmap *map)
+{
+	return atomic_load(&map->refs) == 1;
+}
+
+static bool
+keep_text(struct credmap *map, const char **text)
+{
+	*text = credmap_keep(map, *text, strlen(*text) + 1);
+	return *text != NULL;
+}
+
+struct credmap *
+credmap_memory_of(const struct credential *c)
+{
+	struct credmap *map = credmap_new();
+	struct credential *copy = map != NULL ? credmap_add(map) : NULL;
+
+	if (copy == NULL)
+		goto fail;
+	*copy = *c;
+	secret_wipe(&copy->password);
+	secret_wipe(&copy->device_secret);
+	copy->match = 0;
+	copy->match_client_id = copy->match_username = NULL;
+	copy->match_address = NULL;
+	copy->allow_from = (struct networks){0};
+	if (keep_text(map, &copy->label) && keep_text(map, &copy->product_key) &&
+	    keep_text(map, &copy->device_name) &&
+	    keep_text(map, &copy->client_id) && keep_text(map, &copy->extra) &&
+	    keep_text(map, &copy->host) && keep_text(map, &copy->server_name) &&
+	    keep_text(map, &copy->path))
+		return map;
+fail:
+	credmap_unref(map);
+	return NULL;
 }
 
 /* Of a part of a key; capitals are letters like others, unless they count. */

@@ -125,6 +125,15 @@ NODISCARD struct credmap *credmap_load(
 struct credmap *credmap_ref(struct credmap *map);
 void credmap_unref(struct credmap *map); /* NULL is fine */
 
+/* True when the caller's reference is the only one left. */
+bool credmap_is_last_ref(const struct credmap *map);
+
+/*
+ * A map of the one entry <c>, without its secrets, that answers to no device:
+ * for what still has to name it while the map itself goes. NULL without memory.
+ */
+NODISCARD struct credmap *credmap_memory_of(const struct credential *c);
+
 size_t credmap_count(const struct credmap *map);
 /* In the order of the file; <i> below the count. */
 const struct credential *credmap_at(const struct credmap *map, size_t i);

@@ -1521,7 +1521,7 @@ test_remap(void **state)
 	}
 }
 
-/* A session that has ended keeps its map until it is dead. */
+/* It has ended: what it has of the old map is let go, but for what names it. */
 static void
 test_remap_when_ended(void **state)
 {
@@ -1533,9 +1533,14 @@ test_remap_when_ended(void **state)
 	life_login(l, 4);
 	session_end(l->session, &why);
 	session_remap(l->session, fresh);
+	assert_true(credmap_is_last_ref(l->map));
+	assert_true(credmap_is_last_ref(fresh));
 	session_remap(l->session, l->map);
+	assert_true(credmap_is_last_ref(l->map));
 	credmap_unref(fresh);
-	assert_ptr_equal(l->session->entry, l->entry);
+	assert_string_equal(l->session->entry->label, l->entry->label);
+	assert_string_equal(l->session->entry->host, l->entry->host);
+	assert_int_equal(l->session->entry->device_secret.n, 0);
 	life_expect_dead(l);
 	assert_string_equal(life_reason(l), "draining");
 }
