@@ -91,6 +91,12 @@ void cli_help(const struct cli_command *command);
 NODISCARD bool cli_load(const struct cli_options *o, struct settings **settings,
     struct credmap **map);
 
+/* As cli_load(); each file is told to <on_file>, unless that is NULL, before it
+   is opened. */
+NODISCARD bool cli_load_watched(const struct cli_options *o,
+    void (*on_file)(void *arg, const char *path), void *arg,
+    struct settings **settings, struct credmap **map);
+
 /* " client_id=... username=..." of those that are in <keys>, bits of enum
    match_keys and of c->match. */
 void cli_show_match(const struct credential *c, unsigned keys);

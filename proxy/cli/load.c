@@ -31,7 +31,15 @@ bool
 cli_load(const struct cli_options *o, struct settings **settings,
     struct credmap **map)
 {
-	struct complaints to = {.tell = tell};
+	return cli_load_watched(o, NULL, NULL, settings, map);
+}
+
+bool
+cli_load_watched(const struct cli_options *o,
+    void (*on_file)(void *arg, const char *path), void *arg,
+    struct settings **settings, struct credmap **map)
+{
+	struct complaints to = {.tell = tell, .on_file = on_file, .arg = arg};
 	struct complaints again = {.tell = do_not_tell};
 	struct settings *defaults;
 

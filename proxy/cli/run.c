@@ -1,19 +1,42 @@
 #include "cli/cli.h"
 #include "server/server.h"
+#include "server/watch.h"
 
 #include <stddef.h>
+
+struct watching {
+	struct watch *watch;
+	bool ok;
+};
+
+static void
+on_file(void *arg, const char *path)
+{
+	struct watching *w = arg;
+
+	w->ok = w->ok && watch_add(w->watch, path);
+}
 
 static enum cli_exit
 run(const struct cli_options *o)
 {
 	struct server_files files = {o->settings, o->devices};
+	struct watching watching = {watch_new(), true};
 	struct settings *settings;
 	struct credmap *map;
 	struct fault why;
 
-	if (!cli_load(o, &settings, &map))
+	if (watching.watch == NULL) {
+		cli_tell("out of memory");
+		return CLI_FAILED;
+	}
+	if (!cli_load_watched(o, on_file, &watching, &settings, &map)) {
+		watch_free(&watching.watch);
 		return CLI_REFUSED;
-	if (server_run(&files, settings, map, &why))
+	}
+	if (!watching.ok)
+		cli_tell("out of memory: not every file is watched");
+	if (server_run(&files, settings, map, watching.watch, &why))
 		return CLI_OK;
 	cli_tell("%s", why.text);
 	return why.why == R_BAD_CONFIG ? CLI_REFUSED : CLI_FAILED;
@@ -26,7 +49,10 @@ static const char help[] =
 "Runs the proxy in the foreground. Its log goes to standard error; the line\n"
 "with event=ready says that devices may connect, and where.\n"
 "\n"
-"SIGHUP   reads both files again; when they have errors the old ones stay\n"
+"Both files and all they name are watched, and read again when one changes;\n"
+"when they have errors the old ones stay in use.\n"
+"\n"
+"SIGHUP   reads them again at once\n"
 "SIGTERM, SIGINT\n"
 "         end all sessions in order, then the proxy; a second one at once\n"
 "\n"

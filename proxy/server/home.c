@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { REMAP_TURN = 64 };
+
 /*
  * One cloud identity that is in use: at most one session, and at most one
  * device that waits for that session's link to be closed before it is let in,
@@ -34,6 +36,10 @@ struct home {
 	struct home_config config;
 	void *identities; /* a tsearch() tree */
 	TAILQ_HEAD(, session) sessions;
+	size_t session_count;
+	struct credmap *map; /* of the last reload, or NULL */
+	struct task remap;   /* points sessions to it, a few a turn */
+	size_t remap_left;   /* how many, from the head of the list on */
 	struct letter drain;
 	struct letter stop;
 	bool draining;
@@ -133,6 +139,7 @@ begin_session(struct home *h, struct identity *id, struct knock *k)
 	s->identity = id;
 	id->session = s;
 	TAILQ_INSERT_TAIL(&h->sessions, s, next);
+	h->session_count++;
 }
 
 static void
@@ -151,17 +158,56 @@ on_last_written(void *arg)
 	tell_when_drained(arg);
 }
 
+/* A device that waits is let in by the present map, or not at all. */
+static void
+remap_waiting(struct home *h, struct identity *id)
+{
+	struct knock *k = id->waiting;
+	const struct credential *entry;
+	struct mqtt_connect c;
+	struct span connect;
+	enum reason refused;
+
+	if (k == NULL || h->map == NULL || k->map == h->map)
+		return;
+	connect = (struct span){buffer_span(&k->bytes).p, k->connect_bytes};
+	entry = credmap_by_identity(h->map, id->product_key, id->device_name);
+	if (entry == NULL) {
+		id->waiting = NULL;
+		turn_away(h, k, R_ENTRY_REMOVED);
+		return;
+	}
+	refused = credential_refuses(entry, &k->address);
+	if (refused != R_NONE) {
+		id->waiting = NULL;
+		turn_away(h, k, refused);
+		return;
+	}
+	if (!mqtt_connect_read(connect, &c, NULL) ||
+	    !credential_password_right(entry, c.has_password, c.password)) {
+		id->waiting = NULL;
+		turn_away(h, k, R_BAD_PASSWORD);
+		return;
+	}
+	k->entry = entry;
+	credmap_unref(k->map);
+	k->map = credmap_ref(h->map);
+}
+
 /* A session has closed both its sides; runs between two turns of the loop. */
 static void
 on_dead(void *arg, struct session *s)
 {
 	struct home *h = arg;
 	struct identity *id = s->identity;
-	struct knock *k = id->waiting;
+	struct knock *k;
 
 	TAILQ_REMOVE(&h->sessions, s, next);
+	h->session_count--;
 	session_free(&s);
 	id->session = NULL;
+	remap_waiting(h, id);
+	k = id->waiting;
 	id->waiting = NULL;
 	if (k == NULL)
 		identity_drop(h, id);
@@ -220,40 +266,26 @@ struct reload_letter {
 	size_t kept_max_bytes;
 };
 
-/* A device that waits is let in by the new map, or not at all. */
+/* A few a turn: a worker with thousands of sessions goes on carrying. Those
+   that begin meanwhile are behind them, and of the new map. */
 static void
-remap_waiting(struct home *h, struct identity *id, struct credmap *fresh)
+on_remap(void *arg)
 {
-	struct knock *k = id->waiting;
-	const struct credential *entry;
-	struct mqtt_connect c;
-	struct span connect;
-	enum reason refused;
+	struct home *h = arg;
+	struct session *s;
 
-	if (k == NULL)
-		return;
-	connect = (struct span){buffer_span(&k->bytes).p, k->connect_bytes};
-	entry = credmap_by_identity(fresh, id->product_key, id->device_name);
-	if (entry == NULL) {
-		id->waiting = NULL;
-		turn_away(h, k, R_ENTRY_REMOVED);
-		return;
+	for (unsigned i = 0; i < REMAP_TURN && h->remap_left > 0; i++) {
+		h->remap_left--;
+		s = TAILQ_FIRST(&h->sessions);
+		if (s == NULL)
+			return; /* the last ones have died meanwhile */
+		TAILQ_REMOVE(&h->sessions, s, next);
+		TAILQ_INSERT_TAIL(&h->sessions, s, next);
+		remap_waiting(h, s->identity);
+		session_remap(s, h->map);
 	}
-	refused = credential_refuses(entry, &k->address);
-	if (refused != R_NONE) {
-		id->waiting = NULL;
-		turn_away(h, k, refused);
-		return;
-	}
-	if (!mqtt_connect_read(connect, &c, NULL) ||
-	    !credential_password_right(entry, c.has_password, c.password)) {
-		id->waiting = NULL;
-		turn_away(h, k, R_BAD_PASSWORD);
-		return;
-	}
-	k->entry = entry;
-	credmap_unref(k->map);
-	k->map = credmap_ref(fresh);
+	if (h->remap_left > 0)
+		loop_again(h->loop, &h->remap);
 }
 
 static void
@@ -261,7 +293,6 @@ open_reload(struct letter *letter, void *arg)
 {
 	struct reload_letter *r = (struct reload_letter *)letter;
 	struct home *h = arg;
-	struct session *s, *after;
 
 	settings_unref(h->config.settings);
 	trust_unref(h->config.trust);
@@ -273,12 +304,10 @@ open_reload(struct letter *letter, void *arg)
 	governor_reload(h->env.link.governor, r->settings);
 	egress_memory_pardon(h->env.link.egress_memory);
 	h->loop->kept_max = r->kept_max_bytes;
-	for (s = TAILQ_FIRST(&h->sessions); s != NULL; s = after) {
-		after = TAILQ_NEXT(s, next);
-		remap_waiting(h, s->identity, r->map);
-		session_remap(s, r->map);
-	}
-	credmap_unref(r->map);
+	credmap_unref(h->map);
+	h->map = r->map;
+	h->remap_left = h->session_count;
+	loop_again(h->loop, &h->remap);
 	free(r);
 }
 
@@ -383,6 +412,7 @@ home_free(struct home **hp)
 		mailbox_open_all(h->mailbox, h);
 	}
 	turn_away_waiting(h);
+	task_cancel(&h->remap);
 	while ((s = TAILQ_FIRST(&h->sessions)) != NULL) {
 		struct identity *id = s->identity;
 
@@ -401,6 +431,7 @@ home_free(struct home **hp)
 		(void)event_del(&h->mail);
 	mailbox_free(&h->mailbox);
 	loop_free(&h->loop);
+	credmap_unref(h->map);
 	settings_unref(h->config.settings);
 	trust_unref(h->config.trust);
 	free(h);
@@ -477,6 +508,7 @@ home_start(const struct home_config *config, struct fault *why)
 		return NULL;
 	}
 	TAILQ_INIT(&h->sessions);
+	task_init(&h->remap, on_remap, h);
 	h->config = *config;
 	(void)settings_ref(config->settings);
 	(void)trust_ref(config->trust);

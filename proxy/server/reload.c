@@ -3,9 +3,7 @@
 #include "base/escape.h"
 #include "base/log.h"
 
-#include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
+#include <stdlib.h>
 
 static void
 on_complaint(
@@ -62,88 +60,93 @@ on_file(void *arg, const char *path)
 }
 
 bool
-reload_read_trust(const struct settings *settings, struct trust **trust,
-    struct watch **watch, struct fault *why)
+reload_watch_trust(const struct settings *settings, struct watch *watch)
 {
-	struct watching w = {watch_new(), true};
+	struct watching w = {watch, true};
 
-	*trust = NULL;
-	*watch = NULL;
-	if (w.watch != NULL)
-		trust_files(settings, on_file, &w);
-	if (w.watch == NULL || !w.ok)
-		(void)fault_set(why, R_OUT_OF_MEMORY, "no memory for TLS");
-	else
-		*trust = trust_new(settings, why);
-	if (*trust == NULL)
-		watch_free(&w.watch);
-	*watch = w.watch;
-	return *trust != NULL;
+	trust_files(settings, on_file, &w);
+	return w.ok;
 }
 
-/* All or nothing. */
+/* A map that has lost all its devices is more likely one that somebody is just
+   writing: cutting every device off for that would be a bad joke. */
 static bool
-load(struct reload *r)
+is_emptied(const struct reload *r, const struct credmap *present)
 {
-	struct complaints to = {.tell = on_complaint};
+	if (credmap_count(r->map) > 0 || credmap_count(present) == 0)
+		return false;
+	log_write(LOG_ERROR, "config_complaint",
+	    "text=\"the map has no devices any more; if that is meant,"
+	    " restart\"");
+	return true;
+}
+
+/* All or nothing; what there is already is in <r> all the same. */
+static bool
+load(struct reload *r, const struct server_files *files,
+    const struct settings *present_settings, const struct credmap *present_map,
+    struct watching *w)
+{
+	struct complaints to = {
+	    .tell = on_complaint, .on_file = on_file, .arg = w};
 	struct complaints again = {.tell = do_not_tell};
 	struct settings *defaults;
 	struct fault why;
 
-	r->settings = settings_load(r->files->settings, &to);
+	r->settings = settings_load(files->settings, &to);
 	/* the map is read even so: all that is wrong is told at once */
 	defaults = r->settings != NULL ? settings_ref(r->settings)
 				       : settings_load(NULL, &again);
 	if (defaults != NULL)
-		r->map = credmap_load(r->files->devices, defaults, &to);
+		r->map = credmap_load(files->devices, defaults, &to);
 	settings_unref(defaults);
-	if (r->settings == NULL || r->map == NULL)
+	trust_files(
+	    r->settings != NULL ? r->settings : present_settings, on_file, w);
+	if (r->settings == NULL || r->map == NULL || is_emptied(r, present_map))
 		return false;
-	if (reload_read_trust(r->settings, &r->trust, &r->watch, &why))
-		return true;
-	log_write(LOG_ERROR, "config_complaint", "text=\"%s\"", why.text);
-	return false;
+	r->trust = trust_new(r->settings, &why);
+	if (r->trust == NULL)
+		log_write(
+		    LOG_ERROR, "config_complaint", "text=\"%s\"", why.text);
+	return r->trust != NULL;
 }
 
-void
-reload_drop(struct reload *r)
+static void
+drop(struct reload *r)
 {
 	settings_unref(r->settings);
 	credmap_unref(r->map);
 	trust_unref(r->trust);
-	watch_free(&r->watch);
-}
-
-static void *
-run(void *arg)
-{
-	struct reload *r = arg;
-
-	r->ok = load(r);
-	if (!r->ok)
-		reload_drop(r);
-	mailbox_post(r->reply_to, &r->letter);
-	return NULL;
-}
-
-bool
-reload_start(struct reload *r)
-{
-	pthread_attr_t attr;
-	sigset_t all, before;
-	pthread_t thread;
-	bool ok;
-
 	r->settings = NULL;
 	r->map = NULL;
 	r->trust = NULL;
-	r->watch = NULL;
-	(void)pthread_attr_init(&attr);
-	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	ok = pthread_create(&thread, &attr, run, r) == 0;
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	(void)pthread_attr_destroy(&attr);
-	return ok;
+}
+
+struct reload *
+reload_read(const struct server_files *files,
+    const struct settings *present_settings, const struct credmap *present_map,
+    struct watch *watch)
+{
+	struct watching w = {watch, true};
+	struct reload *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return NULL;
+	r->ok = load(r, files, present_settings, present_map, &w);
+	if (!r->ok)
+		drop(r);
+	if (w.ok)
+		return r;
+	reload_free(&r); /* a change would not be noticed */
+	return NULL;
+}
+
+void
+reload_free(struct reload **r)
+{
+	if (*r == NULL)
+		return;
+	drop(*r);
+	free(*r);
+	*r = NULL;
 }

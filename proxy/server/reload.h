@@ -1,6 +1,7 @@
 /*
- * reload: both files read again, on a thread of its own. All of it is checked
- * before anything changes; what is wrong goes to the log with file and line.
+ * reload: both files and all they name, read again as a whole. All of it is
+ * checked before anything changes; what is wrong goes to the log with file and
+ * line.
  */
 #ifndef PROXY_SERVER_RELOAD_H
 #define PROXY_SERVER_RELOAD_H
@@ -14,32 +15,35 @@
 #include "settings/settings.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
-/* One reload; embedded in its owner, who is told by the letter. */
+/* What came of it. A letter, which its receiver frees. */
 struct reload {
 	struct letter letter;
-	struct mailbox *reply_to;
-	const struct server_files *files;
-	/* the outcome; when <ok>, the references are the owner's */
 	bool ok;
+	/* NULL unless <ok> */
 	struct settings *settings;
 	struct trust *trust;
-	struct watch *watch; /* of the files that <trust> was read from */
 	struct credmap *map;
 };
 
-/* Reads, and posts the letter. <r> must stay until then. False: no thread. */
-NODISCARD bool reload_start(struct reload *r);
-
-/* Gives back the references of an outcome that is not used. */
-void reload_drop(struct reload *r);
-
 /*
- * Reads a trust, and watches its files from before that on. False, with both
- * NULL: <why> says what is wrong.
+ * Reads. <present> is what is in use now: the trust files of its settings are
+ * watched when the new settings are no good, and a map that has lost all its
+ * devices is refused. Adds every file it looks into to <watch>, before it does.
+ * NULL without memory.
  */
-NODISCARD bool reload_read_trust(const struct settings *settings,
-    struct trust **trust, struct watch **watch, struct fault *why);
+NODISCARD struct reload *reload_read(const struct server_files *files,
+    const struct settings *present_settings, const struct credmap *present_map,
+    struct watch *watch);
+
+/* Gives back the references it still has. NULL is fine. */
+void reload_free(struct reload **r);
+
+/* Adds the files that a trust of these settings is read from. False without
+   memory. */
+NODISCARD bool reload_watch_trust(
+    const struct settings *settings, struct watch *watch);
 
 /* Says loudly when others may listen: the cloud's identity is not verified, or
    the keys of connections are written down. */

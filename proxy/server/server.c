@@ -9,6 +9,7 @@
 #include "link/trust.h"
 #include "server/door.h"
 #include "server/home.h"
+#include "server/keeper.h"
 #include "server/machine.h"
 #include "server/reload.h"
 #include "server/watch.h"
@@ -34,13 +35,11 @@ struct server {
 	struct settings *at_start; /* what cannot change is as it was then */
 	struct credmap *map;
 	struct trust *trust;
-	struct watch *watch; /* of the files that <trust> was read from */
 	struct event_base *base;
 	struct mailbox *mailbox;
 	struct event mail;
 	struct event on_term, on_int, on_hup;
 	struct event drain_deadline;
-	struct event look; /* at what is watched */
 	struct resolver *resolver;
 	struct door *door;
 	struct home *homes[HOMES_MAX];
@@ -49,9 +48,7 @@ struct server {
 	unsigned homes_drained;
 	struct crowd *crowd;
 	struct dial_rate dial_rate;
-	struct reload reload;
-	bool reloading;
-	bool reload_again; /* asked for while one was under way */
+	struct keeper *keeper;
 	bool draining;
 };
 
@@ -112,23 +109,6 @@ kept_share(const struct settings *settings, unsigned workers)
 	return (size_t)(share > least ? share : least);
 }
 
-static struct timeval
-timeval_of(uint64_t ms)
-{
-	return (struct timeval){.tv_sec = (time_t)(ms / 1000),
-	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-}
-
-static void
-look_later(struct server *s)
-{
-	struct timeval tv = timeval_of(s->settings->reload_interval_ms);
-
-	(void)event_del(&s->look);
-	if (s->settings->reload_interval_ms > 0)
-		(void)evtimer_add(&s->look, &tv);
-}
-
 static void
 tell_fixed(void *arg, const char *section, const char *key)
 {
@@ -155,89 +135,36 @@ adopt(struct server *s, struct reload *r)
 	settings_unref(s->settings);
 	credmap_unref(s->map);
 	trust_unref(s->trust);
-	watch_free(&s->watch);
-	s->settings = r->settings;
-	s->map = r->map;
-	s->trust = r->trust;
-	s->watch = r->watch;
-	look_later(s);
+	s->settings = settings_ref(r->settings);
+	s->map = credmap_ref(r->map);
+	s->trust = trust_ref(r->trust);
 	log_write(LOG_NOTICE, "reloaded", "devices=%zu", credmap_count(s->map));
 }
 
-/* A map that has lost all its devices is more likely one that somebody is just
-   writing: cutting every device off for that would be a bad joke. */
-static bool
-emptied(const struct server *s, const struct reload *r)
-{
-	if (credmap_count(r->map) > 0 || credmap_count(s->map) == 0)
-		return false;
-	log_write(LOG_ERROR, "reload_refused",
-	    "hint=\"the map has no devices any more; the one in use before"
-	    " stays in use; if that is meant, restart\"");
-	return true;
-}
-
-static void begin_reload(struct server *s);
-
 static void
-open_reloaded(struct letter *letter, void *arg)
+open_reload(struct letter *letter, void *arg)
 {
 	struct reload *r = (struct reload *)letter;
 	struct server *s = arg;
 
-	s->reloading = false;
 	if (!r->ok)
 		log_write(LOG_ERROR, "reload_refused",
 		    "hint=\"the files in use before stay in use; mend the"
 		    " lines named above\"");
-	else if (s->draining)
-		reload_drop(r);
-	else if (emptied(s, r))
-		reload_drop(r);
-	else
+	else if (!s->draining)
 		adopt(s, r);
-	if (s->reload_again)
-		begin_reload(s);
-}
-
-static void
-begin_reload(struct server *s)
-{
-	s->reload_again = s->reloading;
-	if (s->reloading || s->draining)
-		return;
-	s->reload.letter.open = open_reloaded;
-	s->reload.reply_to = s->mailbox;
-	s->reload.files = s->files;
-	s->reloading = reload_start(&s->reload);
-	if (!s->reloading)
-		log_write(LOG_ERROR, "reload_refused", "reason=%s",
-		    reason_word(R_OUT_OF_MEMORY));
-}
-
-static void
-on_look(evutil_socket_t fd, short what, void *arg)
-{
-	struct server *s = arg;
-	const char *path = watch_look(s->watch);
-	char text[1024];
-
-	(void)fd;
-	(void)what;
-	if (path != NULL) {
-		log_write(LOG_NOTICE, "file_changed", "file=\"%s\"",
-		    escape(text, sizeof(text), span_of_string(path)));
-		begin_reload(s);
-	}
-	look_later(s);
+	reload_free(&r);
 }
 
 static void
 on_hangup(evutil_socket_t signal, short what, void *arg)
 {
+	struct server *s = arg;
+
 	(void)signal;
 	(void)what;
-	begin_reload(arg);
+
+	keeper_ask(s->keeper);
 }
 
 /* ---- end ---- */
@@ -275,7 +202,9 @@ static void
 on_terminate(evutil_socket_t signal, short what, void *arg)
 {
 	struct server *s = arg;
-	struct timeval tv = timeval_of(s->settings->drain_timeout_ms);
+	uint64_t ms = s->settings->drain_timeout_ms;
+	struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
+	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 
 	(void)what;
 	if (s->draining) {
@@ -313,7 +242,6 @@ start_loop(struct server *s, struct fault *why)
 	(void)evsignal_assign(&s->on_int, s->base, SIGINT, on_terminate, s);
 	(void)evsignal_assign(&s->on_hup, s->base, SIGHUP, on_hangup, s);
 	(void)evtimer_assign(&s->drain_deadline, s->base, on_drain_deadline, s);
-	(void)evtimer_assign(&s->look, s->base, on_look, s);
 	s->resolver = resolver_new(s->base, s->settings, NULL);
 	dial_rate_set(&s->dial_rate, s->settings->dial_per_second);
 	if (s->resolver != NULL && event_add(&s->mail, NULL) == 0 &&
@@ -370,6 +298,31 @@ start_door(struct server *s, struct fault *why)
 	return s->door != NULL;
 }
 
+static bool
+start_keeper(struct server *s, struct watch **watch, struct fault *why)
+{
+	const struct keeper_config config = {
+	    .files = s->files,
+	    .settings = s->settings,
+	    .map = s->map,
+	    .reply_to = s->mailbox,
+	    .open = open_reload,
+	};
+
+	s->keeper = keeper_start(&config, watch, why);
+	return s->keeper != NULL;
+}
+
+/* The files of the settings and the map are in <watch> already. */
+static bool
+read_trust(struct server *s, struct watch *watch, struct fault *why)
+{
+	if (!reload_watch_trust(s->settings, watch))
+		return fault_set(why, R_OUT_OF_MEMORY, "no memory for TLS");
+	s->trust = trust_new(s->settings, why);
+	return s->trust != NULL;
+}
+
 static void
 warn_of_clock(void)
 {
@@ -408,16 +361,6 @@ tell_ready(const struct server *s, unsigned descriptors)
 	    OpenSSL_version(OPENSSL_VERSION));
 }
 
-/* A reload that is still reading owns a part of <s>. */
-static void
-await_reload(struct server *s)
-{
-	s->reload_again = false;
-	s->draining = true;
-	while (s->reloading && event_base_loop(s->base, EVLOOP_ONCE) == 0)
-		continue;
-}
-
 static void
 clean_up(struct server *s)
 {
@@ -425,7 +368,8 @@ clean_up(struct server *s)
 	for (unsigned i = 0; i < s->home_count; i++)
 		home_stop(s->homes[i]);
 	if (s->base != NULL && s->mailbox != NULL) {
-		await_reload(s);
+		s->draining = true;
+		keeper_stop(&s->keeper);
 		/* look-ups go back to the homes, which free them */
 		resolver_free(&s->resolver);
 		mailbox_open_all(s->mailbox, s);
@@ -434,7 +378,6 @@ clean_up(struct server *s)
 		(void)event_del(&s->on_int);
 		(void)event_del(&s->on_hup);
 		(void)event_del(&s->drain_deadline);
-		(void)event_del(&s->look);
 	}
 	for (unsigned i = 0; i < s->home_count; i++)
 		home_free(&s->homes[i]);
@@ -443,7 +386,6 @@ clean_up(struct server *s)
 	if (s->base != NULL)
 		event_base_free(s->base);
 	trust_unref(s->trust);
-	watch_free(&s->watch);
 	credmap_unref(s->map);
 	settings_unref(s->settings);
 	settings_unref(s->at_start);
@@ -452,7 +394,7 @@ clean_up(struct server *s)
 
 bool
 server_run(const struct server_files *files, struct settings *settings,
-    struct credmap *map, struct fault *why)
+    struct credmap *map, struct watch *watch, struct fault *why)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	unsigned descriptors = machine_raise_descriptors();
@@ -462,6 +404,7 @@ server_run(const struct server_files *files, struct settings *settings,
 	if (s == NULL) {
 		settings_unref(settings);
 		credmap_unref(map);
+		watch_free(&watch);
 		return fault_set(why, R_OUT_OF_MEMORY, "at the start");
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -471,10 +414,11 @@ server_run(const struct server_files *files, struct settings *settings,
 	s->settings = settings;
 	s->at_start = settings_ref(settings);
 	s->map = map;
-	ok = reload_read_trust(settings, &s->trust, &s->watch, why) &&
-	     start_loop(s, why) && start_homes(s, why) && start_door(s, why);
+	ok = read_trust(s, watch, why) && start_loop(s, why) &&
+	     start_homes(s, why) && start_door(s, why) &&
+	     start_keeper(s, &watch, why);
+	watch_free(&watch);
 	if (ok) {
-		look_later(s);
 		if (!log_start())
 			log_write(LOG_WARNING, "log_unbuffered", "reason=%s",
 			    reason_word(R_OUT_OF_MEMORY));

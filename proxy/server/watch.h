@@ -1,7 +1,8 @@
 /*
- * watch: whether any of some files has changed since it was added. Only looks
- * when it is asked to; for one thread at a time. The paths are added before the
- * files are read, so that no change comes between.
+ * watch: whether any of some files has changed since it was added. The truth is
+ * what stat() says of each; inotify, where there is any, tells that it is worth
+ * a look before the next one is due. For one thread at a time. The paths are
+ * added before the files are read, so that no change comes between.
  */
 #ifndef PROXY_SERVER_WATCH_H
 #define PROXY_SERVER_WATCH_H
@@ -22,9 +23,16 @@ void watch_free(struct watch **w);
 NODISCARD bool watch_add(struct watch *w, const char *path);
 
 /*
+ * A descriptor that becomes readable when something happens in a folder where a
+ * watched file, or the file that a link leads to, is; -1 when inotify cannot be
+ * had. It belongs to <w>.
+ */
+int watch_fd(const struct watch *w);
+
+/*
  * Looks at all of them (stat). NULL: none has changed since it was added or
- * looked at last; else the first that has: another file, another size or time,
- * gone, or there now. The text is valid as long as <w>.
+ * looked at last; else the first that has: another file, another size, time,
+ * owner or mode, gone, or there now. The text is valid as long as <w>.
  */
 NODISCARD const char *watch_look(struct watch *w);
 

@@ -95,7 +95,7 @@ X("limits", "session_buffer",  BYTES,     session_buffer_bytes,  "512K", 65536, 
 X("limits", "total_buffer",    BYTES,     total_buffer_bytes,    "128M", 1048576, 17179869184, true, "kept for all sessions at most; each worker has its share of it, but never less than four times session_buffer") \
 X("limits", "drain_timeout",   MS,        drain_timeout_ms,      "10s", 0, 600000, true, "for all sessions to end in order at shutdown") \
 X("log", "level",              LEVEL,     log_level,             "info", 0, 0, true, "error, warning, notice, info or debug") \
-X("reload", "interval",        MS,        reload_interval_ms,    "10s", 0, 3600000, true, "how often to look whether a certificate file has changed, and reload then; 0: never")
+X("reload", "interval",        MS,        reload_interval_ms,    "10s", 0, 3600000, true, "how often to look whether a file has changed whose changes are not heard of, and reload then; 0: never watch any file")
 /* clang-format on */
 
 /* C types of the setting types */

@@ -13,7 +13,7 @@ from proxy import ROOT, TIMEOUT
 
 CLOUD = ROOT / "tests" / "cloud"
 PRODUCT = "a1B2c3D4e5F"
-CROWD = 4000
+CROWD = 8000
 # nothing of this may happen, whatever a test does, unless it ordered that
 FORBIDDEN = ("breach", "unaligned", "upgrade")
 # what only an egress proxy can resolve

@@ -6,6 +6,8 @@
 #include "scratch.h"
 #include "unit.h"
 
+#include <poll.h>
+
 struct site {
 	struct scratch *scratch;
 	struct watch *watch;
@@ -137,6 +139,84 @@ test_a_folder_gets_a_file(void **state)
 	assert_changed(s, s->scratch->folder);
 }
 
+/* Nothing but what the inode says of itself. */
+static void
+test_rights_change(void **state)
+{
+	struct site *s = *state;
+	const char *path = write_file(s, "a", "1");
+
+	assert_true(watch_add(s->watch, path));
+	assert_int_equal(chmod(path, 0640), 0);
+	assert_changed(s, path);
+}
+
+static bool
+heard(const struct site *s)
+{
+	struct pollfd fd = {.fd = watch_fd(s->watch), .events = POLLIN};
+
+	assert_true(fd.fd >= 0);
+	return poll(&fd, 1, 0) == 1;
+}
+
+/* Whatever happens to a file is heard at once, and no more after a look. */
+static void
+test_changes_are_heard(void **state)
+{
+	struct site *s = *state;
+	char path[256], other[256], folder[256];
+
+	(void)snprintf(folder, sizeof(folder), "%s/f", s->scratch->folder);
+	(void)snprintf(path, sizeof(path), "%s/a", s->scratch->folder);
+	(void)snprintf(other, sizeof(other), "%s/b", s->scratch->folder);
+	assert_int_equal(mkdir(folder, 0700), 0);
+	assert_true(watch_add(s->watch, path)); /* not there yet */
+	assert_true(watch_add(s->watch, folder));
+	assert_false(heard(s));
+	(void)write_file(s, "a", "1");
+	assert_true(heard(s));
+	assert_changed(s, path);
+	assert_false(heard(s));
+	(void)write_file(s, "b", "2");
+	assert_int_equal(rename(other, path), 0);
+	assert_true(heard(s));
+	assert_changed(s, path);
+	assert_int_equal(chmod(path, 0640), 0);
+	assert_true(heard(s));
+	assert_changed(s, path);
+	assert_int_equal(unlink(path), 0);
+	assert_true(heard(s));
+	assert_changed(s, path);
+	(void)write_file(s, "f/c", "3"); /* in a folder that is watched */
+	assert_true(heard(s));
+	assert_changed(s, folder);
+	assert_false(heard(s));
+	assert_int_equal(unlinkat(AT_FDCWD, s->scratch->path, 0), 0);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+/* Also in the folder that a link leads to. */
+static void
+test_what_a_link_leads_to_is_heard(void **state)
+{
+	struct site *s = *state;
+	char folder[256], file[256], path[256];
+
+	(void)snprintf(folder, sizeof(folder), "%s/f", s->scratch->folder);
+	assert_int_equal(mkdir(folder, 0700), 0);
+	(void)strcpy(file, write_file(s, "f/file", "1"));
+	(void)snprintf(path, sizeof(path), "%s/link", s->scratch->folder);
+	assert_int_equal(symlink("f/file", path), 0);
+	assert_true(watch_add(s->watch, path));
+	assert_false(heard(s));
+	(void)write_file(s, "f/file", "12");
+	assert_true(heard(s));
+	assert_changed(s, path);
+	assert_int_equal(unlink(file), 0);
+	assert_int_equal(rmdir(folder), 0);
+}
+
 /* Each is taken note of, the first one told. */
 static void
 test_several_change(void **state)
@@ -169,6 +249,9 @@ main(void)
 	    TEST(test_a_file_changes),
 	    TEST(test_a_link_points_elsewhere),
 	    TEST(test_a_folder_gets_a_file),
+	    TEST(test_rights_change),
+	    TEST(test_changes_are_heard),
+	    TEST(test_what_a_link_leads_to_is_heard),
 	    TEST(test_several_change),
 	};
 

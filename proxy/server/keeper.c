@@ -1,0 +1,363 @@
+#include "server/keeper.h"
+
+#include "base/clock.h"
+#include "base/escape.h"
+#include "base/log.h"
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	NICE = 10,
+	HEARD_MS = 50,   /* from an event to the look */
+	SETTLE_MS = 250, /* files that have changed are left alone so long */
+	UNSETTLED_MAX_MS = 5000, /* but not for longer than that */
+	BURY_MS = 100,
+	STOP_MAX_S = 5
+};
+
+/* A map that may still be in use. */
+struct kept {
+	TAILQ_ENTRY(kept) next;
+	struct credmap *map; /* a reference */
+};
+
+struct keeper {
+	struct keeper_config config;
+	pthread_t thread;
+	struct event_base *base;
+	struct mailbox *mailbox;
+	struct event mail;
+	struct event heard; /* by inotify */
+	struct event look;
+	struct event bury;
+	struct letter ask, stop;
+	atomic_bool asked;     /* <ask> is on its way */
+	atomic_bool abandoned; /* nobody waits for an answer any more */
+	struct watch *watch;
+	uint64_t changing_since_ms;       /* 0: nothing has changed */
+	TAILQ_HEAD(kept_maps, kept) maps; /* the last one is the latest */
+};
+
+static struct credmap *
+latest(const struct keeper *k)
+{
+	return TAILQ_LAST(&k->maps, kept_maps)->map;
+}
+
+/* ---- maps ---- */
+
+/* Takes a reference. False without memory. */
+static bool
+keep_map(struct keeper *k, struct credmap *map)
+{
+	struct kept *m = malloc(sizeof(*m));
+
+	if (m == NULL)
+		return false;
+	m->map = credmap_ref(map);
+	TAILQ_INSERT_TAIL(&k->maps, m, next);
+	return true;
+}
+
+static void
+let_go(struct keeper *k, struct kept *m)
+{
+	TAILQ_REMOVE(&k->maps, m, next);
+	credmap_unref(m->map);
+	free(m);
+}
+
+static void
+bury_later(struct keeper *k)
+{
+	const struct timeval tv = {.tv_usec = BURY_MS * 1000};
+
+	if (TAILQ_FIRST(&k->maps) != TAILQ_LAST(&k->maps, kept_maps))
+		(void)evtimer_add(&k->bury, &tv);
+}
+
+/* Of the maps before the latest, those that nobody else has any more. Nobody
+   can get one back: whoever takes a reference has one. */
+static void
+on_bury(evutil_socket_t fd, short what, void *arg)
+{
+	struct keeper *k = arg;
+	struct kept *m, *after;
+
+	(void)fd;
+	(void)what;
+	for (m = TAILQ_FIRST(&k->maps); m != NULL; m = after) {
+		after = TAILQ_NEXT(m, next);
+		if (after != NULL && credmap_is_last_ref(m->map))
+			let_go(k, m);
+	}
+	bury_later(k);
+}
+
+/* ---- looking ---- */
+
+static void
+look_in(struct keeper *k, uint64_t ms)
+{
+	const struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
+	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+
+	(void)evtimer_add(&k->look, &tv);
+}
+
+static void on_heard(evutil_socket_t fd, short what, void *arg);
+
+/* Waits for the next change; [reload] interval = 0: for none. */
+static void
+wait_for_change(struct keeper *k)
+{
+	uint64_t interval_ms = k->config.settings->reload_interval_ms;
+	int fd = watch_fd(k->watch);
+
+	k->changing_since_ms = 0;
+	(void)event_del(&k->look);
+	(void)event_del(&k->heard);
+	if (interval_ms == 0)
+		return;
+	look_in(k, interval_ms);
+	if (fd < 0)
+		return;
+	(void)event_assign(&k->heard, k->base, fd, EV_READ, on_heard, k);
+	(void)event_add(&k->heard, NULL);
+}
+
+/* Not at once: more is likely to come. What was heard is taken away by the
+   look, so until then there is no point in hearing more. */
+static void
+on_heard(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	look_in(arg, HEARD_MS);
+}
+
+/* ---- reading ---- */
+
+/* The old watch stays when nothing could be read. */
+static void
+adopt_watch(struct keeper *k, struct watch *fresh)
+{
+	(void)event_del(&k->heard);
+	watch_free(&k->watch);
+	k->watch = fresh;
+}
+
+static bool
+adopt(struct keeper *k, const struct reload *r)
+{
+	if (!keep_map(k, r->map))
+		return false;
+	bury_later(k);
+	settings_unref(k->config.settings);
+	k->config.settings = settings_ref(r->settings);
+	return true;
+}
+
+static void
+read_files(struct keeper *k)
+{
+	struct watch *fresh = watch_new();
+	struct reload *r = NULL;
+
+	if (fresh != NULL)
+		r = reload_read(
+		    k->config.files, k->config.settings, latest(k), fresh);
+	if (r != NULL && r->ok && !adopt(k, r))
+		reload_free(&r);
+	if (r == NULL) {
+		watch_free(&fresh);
+		log_write(LOG_ERROR, "reload_refused",
+		    "reason=%s hint=\"reload again\"",
+		    reason_word(R_OUT_OF_MEMORY));
+	} else {
+		adopt_watch(k, fresh);
+		r->letter.open = k->config.open;
+		if (!atomic_load(&k->abandoned))
+			mailbox_post(k->config.reply_to, &r->letter);
+	}
+	wait_for_change(k);
+}
+
+/* A change is taken up when the files have been left alone for a moment: a
+   person may be saving several, or a program still writing. */
+static void
+on_look(evutil_socket_t fd, short what, void *arg)
+{
+	struct keeper *k = arg;
+	const char *path = watch_look(k->watch);
+	uint64_t now_ms = clock_mono_ms();
+	char text[1024];
+
+	(void)fd;
+	(void)what;
+	if (path != NULL && k->changing_since_ms == 0) {
+		k->changing_since_ms = now_ms;
+		log_write(LOG_NOTICE, "file_changed", "file=\"%s\"",
+		    escape(text, sizeof(text), span_of_string(path)));
+	}
+	if (path != NULL && now_ms - k->changing_since_ms < UNSETTLED_MAX_MS)
+		look_in(k, SETTLE_MS);
+	else if (k->changing_since_ms != 0)
+		read_files(k);
+	else
+		wait_for_change(k);
+}
+
+/* ---- letters ---- */
+
+static void
+open_ask(struct letter *letter, void *arg)
+{
+	struct keeper *k = arg;
+
+	(void)letter;
+	atomic_store(&k->asked, false); /* who asks from here on asks anew */
+	read_files(k);
+}
+
+void
+keeper_ask(struct keeper *k)
+{
+	if (!atomic_exchange(&k->asked, true))
+		mailbox_post(k->mailbox, &k->ask);
+}
+
+static void
+open_stop(struct letter *letter, void *arg)
+{
+	struct keeper *k = arg;
+
+	(void)letter;
+	(void)event_base_loopbreak(k->base);
+}
+
+static void
+on_mail(evutil_socket_t fd, short what, void *arg)
+{
+	struct keeper *k = arg;
+
+	(void)fd;
+	(void)what;
+	mailbox_open_all(k->mailbox, k);
+}
+
+/* ---- life ---- */
+
+static void *
+live(void *arg)
+{
+	struct keeper *k = arg;
+
+	/* in Linux a thread's own */
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
+	wait_for_change(k);
+	(void)event_base_dispatch(k->base);
+	return NULL;
+}
+
+static void
+keeper_free(struct keeper *k)
+{
+	struct kept *m;
+
+	if (k->mailbox != NULL && k->base != NULL) {
+		(void)event_del(&k->mail);
+		(void)event_del(&k->look);
+		(void)event_del(&k->heard);
+		(void)event_del(&k->bury);
+	}
+	mailbox_free(&k->mailbox);
+	if (k->base != NULL)
+		event_base_free(k->base);
+	while ((m = TAILQ_FIRST(&k->maps)) != NULL)
+		let_go(k, m);
+	settings_unref(k->config.settings);
+	watch_free(&k->watch);
+	free(k);
+}
+
+static bool
+furnish(struct keeper *k)
+{
+	k->base = event_base_new();
+	k->mailbox = mailbox_new();
+	if (k->base == NULL || k->mailbox == NULL)
+		return false;
+	(void)event_assign(&k->mail, k->base, mailbox_fd(k->mailbox),
+	    EV_READ | EV_PERSIST, on_mail, k);
+	(void)event_assign(&k->heard, k->base, -1, 0, on_heard, k);
+	(void)evtimer_assign(&k->look, k->base, on_look, k);
+	(void)evtimer_assign(&k->bury, k->base, on_bury, k);
+	k->ask.open = open_ask;
+	k->stop.open = open_stop;
+	return event_add(&k->mail, NULL) == 0 && keep_map(k, k->config.map);
+}
+
+/* Signals are the door's business. */
+static bool
+start_thread(struct keeper *k)
+{
+	sigset_t all, before;
+	bool ok;
+
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	ok = pthread_create(&k->thread, NULL, live, k) == 0;
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return ok;
+}
+
+struct keeper *
+keeper_start(
+    const struct keeper_config *config, struct watch **watch, struct fault *why)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+
+	if (k != NULL) {
+		TAILQ_INIT(&k->maps);
+		k->config = *config;
+		(void)settings_ref(config->settings);
+		k->watch = *watch;
+		*watch = NULL;
+		if (furnish(k) && start_thread(k))
+			return k;
+		keeper_free(k);
+	}
+	watch_free(watch);
+	(void)fault_set(why, R_OUT_OF_MEMORY,
+	    "the thread that reads the files needs more memory, descriptors or"
+	    " threads");
+	return NULL;
+}
+
+void
+keeper_stop(struct keeper **kp)
+{
+	struct keeper *k = *kp;
+	struct timespec deadline;
+
+	*kp = NULL;
+	if (k == NULL)
+		return;
+	mailbox_post(k->mailbox, &k->stop);
+	(void)clock_gettime(CLOCK_REALTIME, &deadline);
+	deadline.tv_sec += STOP_MAX_S;
+	if (pthread_timedjoin_np(k->thread, NULL, &deadline) == 0)
+		keeper_free(k);
+	else
+		atomic_store(&k->abandoned, true);
+}
