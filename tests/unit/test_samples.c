@@ -3,6 +3,7 @@
  * credential map: every key is there, with its default, and no other.
  */
 #include "settings/credmap.h"
+#include "settings/ini.h"
 #include "settings/settings.h"
 
 #include "scratch.h"
