@@ -1,5 +1,7 @@
 #include "settings/file.h"
 
+#include "base/secret.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,20 +25,65 @@ file_beside(char out[static PATH_MAX], const char *beside, const char *name,
 	return false;
 }
 
-int
-file_open(const char *path, const struct complaints *to, const char **why)
+bool
+file_open(struct file *f, const char *path, const struct complaints *to,
+    const char **why)
 {
 	struct stat st;
-	int fd;
 
+	f->path = path;
+	f->error = 0;
+	f->at = 0;
+	f->n = 0;
 	if (to->on_file != NULL)
 		to->on_file(to->arg, path);
 	/* a FIFO must not block us before it can be refused */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		return fd;
-	*why = fd < 0 ? strerror(errno) : "not a regular file";
-	if (fd >= 0)
-		close(fd);
-	return -1;
+	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (f->fd >= 0 && fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode))
+		return true;
+	*why = f->fd < 0 ? strerror(errno) : "not a regular file";
+	if (f->fd >= 0)
+		close(f->fd);
+	return false;
+}
+
+/* Reads more, after all there is was taken. False at the end and on errors. */
+static bool
+fill(struct file *f)
+{
+	ssize_t n;
+
+	do
+		n = read(f->fd, f->bytes, sizeof(f->bytes));
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		f->error = errno;
+	if (n <= 0)
+		return false;
+	f->at = 0;
+	f->n = (size_t)n;
+	return true;
+}
+
+int
+file_next(struct file *f)
+{
+	return f->at < f->n || fill(f) ? f->bytes[f->at++] : EOF;
+}
+
+void
+file_skip_bom(struct file *f)
+{
+	static const uint8_t bom[] = {0xef, 0xbb, 0xbf};
+
+	if (fill(f) && f->n >= sizeof(bom) &&
+	    memcmp(f->bytes, bom, sizeof(bom)) == 0)
+		f->at = sizeof(bom);
+}
+
+void
+file_close(struct file *f)
+{
+	close(f->fd);
+	secret_wipe_bytes(f->bytes, sizeof(f->bytes));
 }

@@ -5,10 +5,9 @@
 #include "settings/file.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <ini.h>
+#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Of which section the lines are: none yet, one that the handler was told, one
    whose "[name]" line was wrong. */
@@ -18,12 +17,9 @@ struct reader {
 	const char *path;
 	const struct ini_handler *handler;
 	struct complaints *to;
-	int fd;
 	int line;
 	enum inside inside;
-	size_t at; /* bytes [at, n) of <bytes> are read and not yet taken */
-	size_t n;
-	char bytes[4096];
+	struct file file;
 };
 
 /* Complains about the line read last. Always false. The line itself is not
@@ -33,27 +29,6 @@ refuse(struct reader *r, const char *text)
 {
 	complain(r->to, r->path, r->line, "%s", text);
 	return false;
-}
-
-/* The next byte of the file, or EOF at its end and on errors, told. */
-static int
-next_byte(struct reader *r)
-{
-	ssize_t n;
-
-	if (r->at == r->n) {
-		do
-			n = read(r->fd, r->bytes, sizeof(r->bytes));
-		while (n < 0 && errno == EINTR);
-		if (n < 0)
-			complain(r->to, r->path, 0, "cannot be read: %s",
-			    strerror(errno));
-		if (n <= 0)
-			return EOF;
-		r->at = 0;
-		r->n = (size_t)n;
-	}
-	return (unsigned char)r->bytes[r->at++];
 }
 
 /*
@@ -66,18 +41,12 @@ take_line(struct reader *r, char *line, size_t *n)
 {
 	size_t kept;
 	int last = 0;
-	int c = next_byte(r);
+	int c = file_next(&r->file);
 
-	/* A byte order mark; editors on Windows put one at the start. */
-	if (r->line == 0 && r->n >= 3 &&
-	    memcmp(r->bytes, "\xef\xbb\xbf", 3) == 0) {
-		r->at = 3;
-		c = next_byte(r);
-	}
 	*n = 0;
 	if (c == EOF)
 		return false;
-	for (; c != EOF && c != '\n'; c = next_byte(r)) {
+	for (; c != EOF && c != '\n'; c = file_next(&r->file)) {
 		if (*n <= INI_LINE_BYTES)
 			line[*n] = (char)c;
 		++*n;
@@ -242,16 +211,18 @@ ini_read(
 	const char *why;
 	int bad_line;
 
-	r.fd = file_open(path, to, &why);
-	if (r.fd < 0) {
+	if (!file_open(&r.file, path, to, &why)) {
 		complain(to, path, 0, "cannot be opened: %s", why);
 		return false;
 	}
+	file_skip_bom(&r.file);
 	bad_line = ini_parse_stream(on_read, &r, on_value, &r);
-	if (bad_line != 0 && to->errors == errors)
+	if (r.file.error != 0)
+		complain(
+		    to, path, 0, "cannot be read: %s", strerror(r.file.error));
+	else if (bad_line != 0 && to->errors == errors)
 		complain(to, path, bad_line > 0 ? bad_line : 0,
 		    "the INI library does not take this file");
-	close(r.fd);
-	secret_wipe_bytes(r.bytes, sizeof(r.bytes));
+	file_close(&r.file);
 	return to->errors == errors;
 }

@@ -2,64 +2,50 @@
 
 #include "settings/file.h"
 
-#include <errno.h>
+#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-/* Reads until <size> bytes or the end; -1 with errno. */
-static ssize_t
-read_all(int fd, char *bytes, size_t size)
+/* Up to <size> bytes. False, with <*why>, when it cannot be read. */
+static bool
+read_file(const char *path, const struct complaints *to, uint8_t *bytes,
+    size_t size, size_t *n, const char **why)
 {
-	size_t n = 0;
+	struct file file;
+	int c;
 
-	while (n < size) {
-		ssize_t got = read(fd, bytes + n, size - n);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -1;
-		if (got == 0)
-			break;
-		n += (size_t)got;
-	}
-	return (ssize_t)n;
+	*n = 0;
+	if (!file_open(&file, path, to, why))
+		return false;
+	while (*n < size && (c = file_next(&file)) != EOF)
+		bytes[(*n)++] = (uint8_t)c;
+	if (file.error != 0)
+		*why = strerror(file.error);
+	file_close(&file);
+	return file.error == 0;
 }
 
 bool
 secret_file_read(const char *beside, const char *name,
     const struct complaints *to, struct secret *out, const char **why)
 {
-	char bytes[SECRET_MAX + 2 + 1]; /* CRLF, and one to see more */
-	struct span secret = {(const uint8_t *)bytes, 0};
+	uint8_t bytes[SECRET_MAX + 2 + 1]; /* CRLF, and one to see more */
+	struct span secret = {bytes, 0};
 	char path[PATH_MAX];
-	ssize_t n;
-	bool ok = false;
-	int fd;
+	bool ok;
 
 	secret_wipe(out);
 	if (!file_beside(path, beside, name, why))
 		return false;
-	fd = file_open(path, to, why);
-	if (fd < 0)
-		return false;
-	n = read_all(fd, bytes, sizeof(bytes));
-	if (n < 0) {
-		*why = strerror(errno);
-		goto done;
-	}
-	secret.n = (size_t)n;
-	if (secret.n > 0 && bytes[secret.n - 1] == '\n') {
+	ok = read_file(path, to, bytes, sizeof(bytes), &secret.n, why);
+	if (ok && secret.n > 0 && bytes[secret.n - 1] == '\n') {
 		secret.n--;
 		if (secret.n > 0 && bytes[secret.n - 1] == '\r')
 			secret.n--;
 	}
-	ok = secret_set(out, secret);
-	if (!ok)
+	if (ok && !secret_set(out, secret)) {
 		*why = "it is too long for a secret";
-done:
-	if (n > 0)
-		secret_wipe_bytes(bytes, (size_t)n);
-	close(fd);
+		ok = false;
+	}
+	secret_wipe_bytes(bytes, sizeof(bytes));
 	return ok;
 }

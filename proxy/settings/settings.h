@@ -10,8 +10,8 @@
 
 #include "base/attr.h"
 #include "base/log.h"
-#include "settings/egress.h"
 #include "settings/complaints.h"
+#include "settings/egress.h"
 #include "settings/transport.h"
 
 #include <stdbool.h>
