@@ -1,0 +1,95 @@
+/*
+ * credmap_parts: what the files of credmap_load() share and nobody else sees:
+ * credmap_sections.c reads the file line by line, credmap_complete.c does what
+ * can be done only when the whole file is known, credmap_load.c calls them. One
+ * thread a map.
+ */
+#ifndef PROXY_SETTINGS_CREDMAP_PARTS_H
+#define PROXY_SETTINGS_CREDMAP_PARTS_H
+
+#include "settings/credmap.h"
+#include "settings/credmap_build.h"
+#include "settings/credmap_line.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* clang-format off */
+#define X(name, in_product, def, what) KEY_##name,
+enum key { CREDMAP_KEYS(X) KEY_COUNT };
+#undef X
+/* clang-format on */
+
+#define BIT(key) (1u << (key))
+
+enum {
+	PLACES = BIT(KEY_region) | BIT(KEY_instance) | BIT(KEY_host),
+	SECRETS = BIT(KEY_device_secret) | BIT(KEY_device_secret_file),
+	PASSWORDS = BIT(KEY_password) | BIT(KEY_password_file)
+};
+
+/* What a product may say for its devices, and a device for itself. Fields whose
+   key is not given, or was complained about, are zero. */
+struct common {
+	unsigned given;    /* BIT(key) of every key of the section */
+	const char *place; /* value of region, instance or host */
+	uint16_t port;
+	uint16_t mqtts_port;
+	const char *path;
+	const char *server_name; /* NULL: the host */
+	struct transports transports;
+	enum aliyun_sign_method sign_method;
+	enum timestamp_mode timestamp_mode;
+	uint64_t timestamp_ms;
+	const char *extra;
+	bool match_case;
+	struct networks allow_from;
+	bool enabled;
+	uint16_t keep_alive_s; /* 0: the device's own */
+	enum clean_session clean_session;
+};
+
+struct product {
+	const char *key;
+	int line;
+	bool used;
+	const char *host; /* built for its first device */
+	struct common common;
+};
+
+enum section { SECTION_NONE, SECTION_PRODUCT, SECTION_DEVICE };
+
+struct loading {
+	struct credmap_line line; /* being read, of the file and map */
+	const struct settings *settings;
+	struct common *devices; /* [i] belongs to entry <i> of the map */
+	size_t devices_cap;
+	struct product *products;
+	size_t products_count;
+	size_t products_cap;
+	enum section section; /* being read */
+	int lines[KEY_COUNT]; /* where the section's keys are; 0: not seen */
+};
+
+/* Makes room in <*array> for more than <count> elements of <size> bytes. False
+   with no_memory set. */
+NODISCARD bool loading_grow(
+    struct loading *l, void **array, size_t *cap, size_t count, size_t size);
+
+/* credmap_sections.c */
+
+/* The handlers of ini_read(); <arg> is the struct loading. */
+void loading_on_section(void *arg, int line, const char *name);
+void loading_on_value(void *arg, int line, const char *name, const char *value);
+
+/* Ends the last section. */
+void loading_end_section(struct loading *l);
+
+/* credmap_complete.c */
+
+/* Fills in what entries have from products and settings, and makes them
+   findable; complains of what is missing and of what clashes. */
+void loading_complete(struct loading *l);
+
+#endif

@@ -1,0 +1,323 @@
+#include "settings/credmap_parts.h"
+
+#include "base/escape.h"
+#include "settings/value.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* clang-format off */
+#define X(name, in_product, def, what) { #name, in_product },
+static const struct {
+	const char *name;
+	bool in_product;
+} keys[] = { CREDMAP_KEYS(X) };
+#undef X
+/* clang-format on */
+
+/* Of each group, one key a section. */
+static const unsigned exclusive[] = {PLACES, SECRETS, PASSWORDS};
+
+/* Complains about the line being read. */
+#define WRONG(l, ...)                                                          \
+	complain((l)->line.to, (l)->line.path, (l)->line.n, __VA_ARGS__)
+
+static struct credential *
+this_device(struct loading *l)
+{
+	return credmap_edit(l->line.map, credmap_count(l->line.map) - 1);
+}
+
+static struct common *
+this_common(struct loading *l)
+{
+	return l->section == SECTION_PRODUCT
+		   ? &l->products[l->products_count - 1].common
+		   : &l->devices[credmap_count(l->line.map) - 1];
+}
+
+static void
+read_value(struct loading *l, enum key key, const char *value)
+{
+	struct credmap_line *line = &l->line;
+	struct common *common = this_common(l);
+	/* keys that stand in a device only are looked at in a device only */
+	struct credential *c =
+	    l->section == SECTION_DEVICE ? this_device(l) : NULL;
+
+	line->key = keys[key].name;
+	switch (key) {
+	case KEY_product_key:
+		credmap_line_name(line, value, 1, ALIYUN_PRODUCT_KEY_MAX, "",
+		    &c->product_key);
+		return;
+	case KEY_device_name:
+		credmap_line_name(line, value, ALIYUN_DEVICE_NAME_MIN,
+		    ALIYUN_DEVICE_NAME_MAX, "-_@.:", &c->device_name);
+		return;
+	case KEY_device_secret:
+		credmap_line_device_secret(
+		    line, value, false, &c->device_secret);
+		return;
+	case KEY_device_secret_file:
+		credmap_line_device_secret(
+		    line, value, true, &c->device_secret);
+		return;
+	case KEY_client_id:
+		credmap_line_client_id(line, value, &c->client_id);
+		return;
+	case KEY_match_client_id:
+		c->match |= MATCH_CLIENT_ID;
+		credmap_line_match(line, value, &c->match_client_id);
+		return;
+	case KEY_match_username:
+		c->match |= MATCH_USERNAME;
+		credmap_line_match(line, value, &c->match_username);
+		return;
+	case KEY_match_address:
+		c->match |= MATCH_ADDRESS;
+		credmap_line_address(
+		    line, value, &c->match_address, &c->match_network);
+		return;
+	case KEY_match_case:
+		credmap_line_bool(line, value, &common->match_case);
+		return;
+	case KEY_allow_from:
+		credmap_line_networks(line, value, &common->allow_from);
+		return;
+	case KEY_password:
+		c->has_password = true;
+		credmap_line_password(line, value, false, &c->password);
+		return;
+	case KEY_password_file:
+		c->has_password = true;
+		credmap_line_password(line, value, true, &c->password);
+		return;
+	case KEY_region:
+		credmap_line_region(line, value, &common->place);
+		return;
+	case KEY_instance:
+		credmap_line_name(line, value, 1, 63, "-", &common->place);
+		return;
+	case KEY_host:
+		credmap_line_host(line, value, &common->place);
+		return;
+	case KEY_port:
+		credmap_line_port(line, value, &common->port);
+		return;
+	case KEY_mqtts_port:
+		credmap_line_port(line, value, &common->mqtts_port);
+		return;
+	case KEY_path:
+		credmap_line_path(line, value, &common->path);
+		return;
+	case KEY_transports:
+		credmap_line_transports(line, value, &common->transports);
+		return;
+	case KEY_server_name:
+		credmap_line_host(line, value, &common->server_name);
+		return;
+	case KEY_sign_method:
+		credmap_line_sign_method(line, value, &common->sign_method);
+		return;
+	case KEY_timestamp:
+		credmap_line_timestamp(line, value, &common->timestamp_mode,
+		    &common->timestamp_ms);
+		return;
+	case KEY_extra:
+		credmap_line_extra(line, value, &common->extra);
+		return;
+	case KEY_enabled:
+		credmap_line_bool(line, value, &common->enabled);
+		return;
+	case KEY_keep_alive:
+		credmap_line_keep_alive(line, value,
+		    l->settings->keep_alive_min_s,
+		    l->settings->keep_alive_max_s, &common->keep_alive_s);
+		return;
+	case KEY_clean_session:
+		credmap_line_clean_session(line, value, &common->clean_session);
+		return;
+	case KEY_COUNT:
+		break;
+	}
+	assert(false); /* a key without a reader */
+}
+
+static void
+tell_unknown(struct loading *l, const char *name)
+{
+	const char *best = NULL;
+	unsigned best_distance = VALUE_NEAR + 1;
+
+	for (size_t i = 0; i < KEY_COUNT; i++) {
+		unsigned distance = value_distance(keys[i].name, name);
+
+		if (distance < best_distance) {
+			best = keys[i].name;
+			best_distance = distance;
+		}
+	}
+	if (best == NULL)
+		WRONG(l, "there is no key %s", value_name_shown(name));
+	else
+		WRONG(l, "there is no key %s; did you mean %s?",
+		    value_name_shown(name), best);
+}
+
+static enum key
+lowest(unsigned bits)
+{
+	int key = 0;
+
+	assert(bits != 0);
+	while (!(bits & BIT(key)))
+		key++;
+	return (enum key)key;
+}
+
+void
+loading_on_value(void *arg, int line, const char *name, const char *value)
+{
+	struct loading *l = arg;
+	struct common *common;
+	unsigned rivals = 0;
+	int key = 0;
+
+	if (l->section == SECTION_NONE || l->line.no_memory)
+		return; /* told with the section */
+	l->line.n = line;
+	while (key < KEY_COUNT && strcmp(keys[key].name, name) != 0)
+		key++;
+	if (key == KEY_COUNT) {
+		tell_unknown(l, name);
+		return;
+	}
+	if (l->section == SECTION_PRODUCT && !keys[key].in_product) {
+		WRONG(l, "%s belongs into a [device:LABEL] section", name);
+		return;
+	}
+	if (l->lines[key] != 0) {
+		WRONG(
+		    l, "%s comes twice, first in line %d", name, l->lines[key]);
+		return;
+	}
+	l->lines[key] = line;
+	common = this_common(l);
+	for (size_t i = 0; i < sizeof(exclusive) / sizeof(*exclusive); i++)
+		if (exclusive[i] & BIT(key))
+			rivals = exclusive[i] & common->given;
+	if (rivals != 0) {
+		WRONG(l, "%s and %s (line %d) exclude each other", name,
+		    keys[lowest(rivals)].name, l->lines[lowest(rivals)]);
+		return;
+	}
+	common->given |= BIT(key);
+	read_value(l, (enum key)key, value);
+}
+
+/* Complains about the section of a device. Without a label it was complained
+   about already, and is not named. */
+static void
+tell_missing(struct loading *l, const struct credential *c, const char *what)
+{
+	complain(l->line.to, l->line.path, c->line, "[device:%s] has no %s",
+	    c->label != NULL ? c->label : "?", what);
+}
+
+/* What can be said of a device without the rest of the file. */
+static void
+end_device(struct loading *l)
+{
+	struct credential *c = this_device(l);
+	unsigned given = this_common(l)->given;
+	char client_id[ALIYUN_CLIENT_ID_MAX + 1];
+
+	if (!(given & BIT(KEY_product_key)))
+		tell_missing(l, c, "product_key");
+	if (!(given & BIT(KEY_device_name)))
+		tell_missing(l, c, "device_name");
+	if (!(given & SECRETS))
+		tell_missing(l, c, "device_secret");
+	if (!(given & BIT(KEY_client_id)) && c->product_key != NULL &&
+	    c->device_name != NULL) {
+		(void)snprintf(client_id, sizeof(client_id), "%s.%s",
+		    c->product_key, c->device_name);
+		c->client_id = credmap_line_keep(&l->line, client_id);
+	}
+	if (c->match == 0) {
+		c->match = MATCH_CLIENT_ID;
+		c->match_client_id = c->label;
+	}
+}
+
+void
+loading_end_section(struct loading *l)
+{
+	if (l->section == SECTION_DEVICE && !l->line.no_memory)
+		end_device(l);
+	l->section = SECTION_NONE;
+	memset(l->lines, 0, sizeof(l->lines));
+}
+
+static void
+begin_product(struct loading *l, const char *key)
+{
+	struct product *p;
+
+	if (!loading_grow(l, (void **)&l->products, &l->products_cap,
+		l->products_count, sizeof(*p)))
+		return;
+	p = &l->products[l->products_count++];
+	*p = (struct product){.line = l->line.n};
+	l->section = SECTION_PRODUCT;
+	l->line.key = "the product's key";
+	credmap_line_name(
+	    &l->line, key, 1, ALIYUN_PRODUCT_KEY_MAX, "", &p->key);
+}
+
+static void
+begin_device(struct loading *l, const char *label)
+{
+	size_t i = credmap_count(l->line.map);
+	struct credential *c;
+
+	if (!loading_grow(l, (void **)&l->devices, &l->devices_cap, i,
+		sizeof(*l->devices)))
+		return;
+	c = credmap_add(l->line.map);
+	if (c == NULL) {
+		l->line.no_memory = true;
+		return;
+	}
+	l->devices[i] = (struct common){0};
+	l->section = SECTION_DEVICE;
+	c->line = l->line.n;
+	l->line.key = "the label";
+	credmap_line_name(
+	    &l->line, label, 1, CREDENTIAL_LABEL_MAX, "._:@-", &c->label);
+}
+
+void
+loading_on_section(void *arg, int line, const char *name)
+{
+	static const char product[] = "product:";
+	static const char device[] = "device:";
+	struct loading *l = arg;
+	char shown[64];
+
+	loading_end_section(l);
+	l->line.n = line;
+	if (l->line.no_memory)
+		return;
+	if (strncmp(name, product, strlen(product)) == 0)
+		begin_product(l, name + strlen(product));
+	else if (strncmp(name, device, strlen(device)) == 0)
+		begin_device(l, name + strlen(device));
+	else
+		WRONG(l,
+		    "there is no section [%s]; write [device:LABEL] or "
+		    "[product:KEY]",
+		    escape(shown, sizeof(shown), span_of_string(name)));
+}
