@@ -101,6 +101,9 @@ NODISCARD bool cli_load_watched(const struct cli_options *o,
    match_keys and of c->match. */
 void cli_show_match(const struct credential *c, unsigned keys);
 
+/* "(line 12)", of the map, or "(line 12 of secrets.csv)" */
+void cli_show_line(const struct credential *c);
+
 /* "192.0.2.0/24, 2001:db8::1" */
 void cli_show_networks(const struct networks *networks);
 

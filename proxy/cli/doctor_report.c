@@ -107,8 +107,9 @@ report_no_entry(struct report *r, const char *devices, const char *label)
 {
 	struct fault why;
 
-	(void)fault_set(
-	    &why, R_UNKNOWN_DEVICE, "%s has no [device:%s]", devices, label);
+	(void)fault_set(&why, R_UNKNOWN_DEVICE,
+	    "%s has no [device:%s]; a device of a fleet is LABEL/DEVICENAME",
+	    devices, label);
 	fail(r, STEP_ENTRY, 0, &why);
 }
 
@@ -117,8 +118,9 @@ report_disabled(struct report *r, const struct credential *entry)
 {
 	struct fault why;
 
-	(void)fault_set(
-	    &why, R_ENTRY_DISABLED, "%s, line %d", entry->label, entry->line);
+	(void)fault_set(&why, R_ENTRY_DISABLED, "%s, line %d%s%s", entry->label,
+	    entry->line, entry->table != NULL ? " of " : "",
+	    entry->table != NULL ? entry->table : "");
 	fail(r, STEP_ENTRY, 0, &why);
 }
 

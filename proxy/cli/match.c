@@ -52,14 +52,16 @@ show_fitting(const struct credmap *map, const struct credmap_shown *shown)
 	first = credmap_search_next(&search);
 	if (first == NULL)
 		return false;
-	(void)printf(
-	    "device %s answers (line %d), by", first->label, first->line);
+	(void)printf("device %s answers ", first->label);
+	cli_show_line(first);
+	(void)printf(", by");
 	cli_show_match(first, first->match);
 	(void)printf("%s\n", first->match_case ? "" : ", match_case = no");
 	show_demands(first, &shown->address);
 	while ((c = credmap_search_next(&search)) != NULL) {
-		(void)printf(
-		    "device %s fits too (line %d), by", c->label, c->line);
+		(void)printf("device %s fits too ", c->label);
+		cli_show_line(c);
+		(void)printf(", by");
 		cli_show_match(c, c->match);
 		(void)printf("%s, but %s\n",
 		    c->match_case ? "" : ", match_case = no",
@@ -99,8 +101,9 @@ show_near(const struct credmap *map, const struct credmap_shown *shown)
 
 		if (any_case == 0 || ++near > NEAR_MAX)
 			continue;
-		(void)printf(
-		    "device %s (line %d) also needs", c->label, c->line);
+		(void)printf("device %s ", c->label);
+		cli_show_line(c);
+		(void)printf(" also needs");
 		cli_show_match(
 		    c, c->match & ~fitting_keys(c, shown, c->match_case));
 		(void)puts(any_case == c->match

@@ -33,3 +33,15 @@ cli_show_networks(const struct networks *networks)
 		(void)printf("%s%s", i > 0 ? ", " : "",
 		    network_write(text, &networks->list[i]));
 }
+
+void
+cli_show_line(const struct credential *c)
+{
+	char file[200];
+
+	if (c->table == NULL)
+		(void)printf("(line %d)", c->line);
+	else
+		(void)printf("(line %d of %s)", c->line,
+		    escape(file, sizeof(file), span_of_string(c->table)));
+}

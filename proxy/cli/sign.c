@@ -32,7 +32,9 @@ print_login(
 	bool ok;
 
 	if (c == NULL) {
-		cli_tell("%s has no [device:%s]", o->devices, o->operand);
+		cli_tell("%s has no [device:%s]; a device of a fleet is "
+			 "LABEL/DEVICENAME",
+		    o->devices, o->operand);
 		return CLI_FAILED;
 	}
 	if (o->timestamp != NULL && c->timestamp_mode != TIMESTAMP_NOW)
@@ -46,7 +48,8 @@ print_login(
 		    login.client_id, login.username, login.password);
 	else
 		cli_tell("%s:%d: the login of %s could not be signed",
-		    o->devices, c->line, c->label);
+		    c->table != NULL ? c->table : o->devices, c->line,
+		    c->label);
 	aliyun_login_wipe(&login);
 	return ok ? CLI_OK : CLI_FAILED;
 }

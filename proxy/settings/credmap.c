@@ -181,11 +181,13 @@ credmap_memory_of(const struct credential *c)
 	copy->match_client_id = copy->match_username = NULL;
 	copy->match_address = NULL;
 	copy->allow_from = (struct networks){0};
-	if (keep_text(map, &copy->label) && keep_text(map, &copy->product_key) &&
+	if (keep_text(map, &copy->label) &&
+	    keep_text(map, &copy->product_key) &&
 	    keep_text(map, &copy->device_name) &&
 	    keep_text(map, &copy->client_id) && keep_text(map, &copy->extra) &&
 	    keep_text(map, &copy->host) && keep_text(map, &copy->server_name) &&
-	    keep_text(map, &copy->path))
+	    keep_text(map, &copy->path) &&
+	    (copy->table == NULL || keep_text(map, &copy->table)))
 		return map;
 fail:
 	credmap_unref(map);

@@ -21,8 +21,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* How the place of a device's own part is written in the keys of a fleet. */
+#define CREDENTIAL_PART "${1}"
+#define CREDENTIAL_MATCH_PART "*" /* in match_client_id, match_username */
+
 enum {
-	CREDENTIAL_LABEL_MAX = 40,
+	CREDENTIAL_LABEL_MAX = 40, /* as it stands in the map */
+	/* of an entry: that of a fleet, "/", and the DeviceName */
+	CREDENTIAL_ENTRY_LABEL_MAX =
+	    CREDENTIAL_LABEL_MAX + 1 + ALIYUN_DEVICE_NAME_MAX,
 	CREDENTIAL_HOST_MAX = 253,
 	CREDENTIAL_MATCH_MAX = 128,
 	CREDENTIAL_ALLOW_MAX = 8
@@ -31,7 +38,7 @@ enum {
 /*
  * The keys of devices.ini: name, may stand in [product:KEY] too, default (NULL:
  * none of its own), what it is. region, instance and host exclude each other,
- * so do device_secret and device_secret_file, password and password_file.
+ * so do the three that tell the DeviceSecret, password and password_file.
  */
 /* clang-format off */
 #define CREDMAP_KEYS(X) \
@@ -39,8 +46,9 @@ X(product_key,        false, NULL, "the ProductKey: 1 to 20 letters and digits")
 X(device_name,        false, NULL, "the DeviceName: 4 to 32 of letters, digits and -_@.:") \
 X(device_secret,      false, NULL, "the DeviceSecret: 1 to 64 printable characters") \
 X(device_secret_file, false, NULL, "a file that holds it, relative to the map's folder") \
+X(device_secrets_file, false, NULL, "a table in CSV that holds it, relative to the map's folder; with ${1} in device_name the section is a fleet") \
 X(client_id,          false, NULL, "the signed client id, <product_key>.<device_name> when left out; may be empty") \
-X(match_client_id,    false, NULL, "the client id the device sends; the label when no match_ key is given") \
+X(match_client_id,    false, NULL, "the client id the device sends; the label, of a fleet *, when no match_ key is given") \
 X(match_username,     false, NULL, "the user name the device sends") \
 X(match_address,      false, NULL, "the device's own IPv4 or IPv6 address, or a prefix") \
 X(match_case,         true,  "yes", "no: match_client_id and match_username in capitals or not (ASCII)") \
@@ -109,7 +117,10 @@ struct credential {
 	bool has_password; /* the device must show <password> */
 	struct secret password;
 	struct secret device_secret;
-	int line; /* of its section, for messages */
+	/* Where it stands, for messages: the line of its section, or of its row
+	   when it is one of a fleet. */
+	int line;
+	const char *table; /* that the row is in; NULL: it has a section */
 };
 
 struct credmap;
@@ -118,7 +129,8 @@ struct credmap;
  * Loads the map; ports, path and transports that neither entry nor product
  * sets come from <defaults>; an entry's keep-alive has to be in their range.
  * NULL after errors, which were told to <to>, all of them. Paths of secret
- * files are relative to the map's folder.
+ * files and tables are relative to the map's folder. A section that is a fleet
+ * becomes one entry for each of its devices that has no section of its own.
  */
 NODISCARD struct credmap *credmap_load(
     const char *path, const struct settings *defaults, struct complaints *to);
@@ -135,7 +147,8 @@ bool credmap_is_last_ref(const struct credmap *map);
 NODISCARD struct credmap *credmap_memory_of(const struct credential *c);
 
 size_t credmap_count(const struct credmap *map);
-/* In the order of the file; <i> below the count. */
+/* Those with a section, in the order of the file, then those of fleets, table
+   by table; <i> below the count. */
 const struct credential *credmap_at(const struct credmap *map, size_t i);
 const struct credential *credmap_by_label(
     const struct credmap *map, const char *label);

@@ -1,8 +1,12 @@
 #include "settings/credmap_parts.h"
 
+#include "base/escape.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { SHOWN_MAX = sizeof("[device:]") + CREDENTIAL_ENTRY_LABEL_MAX };
 
 static int
 compare_products(const void *a, const void *b)
@@ -147,6 +151,17 @@ complete_device(struct loading *l, struct credential *c,
 	c->timestamp_ms = timestamp->timestamp_ms;
 }
 
+/* An entry as a message names it. */
+static const char *
+name_of(const struct credential *c, char out[static SHOWN_MAX])
+{
+	const char *label = c->label != NULL ? c->label : "?";
+
+	(void)snprintf(
+	    out, SHOWN_MAX, c->table != NULL ? "%s" : "[device:%s]", label);
+	return out;
+}
+
 static void
 on_clash(void *arg, enum clash what, const struct credential *later,
     const struct credential *first)
@@ -157,11 +172,51 @@ on_clash(void *arg, enum clash what, const struct credential *later,
 	    [CLASH_MATCH] = "has the same match_ keys as",
 	};
 	struct loading *l = arg;
+	const char *path = l->line.path;
+	const char *path_later = later->table != NULL ? later->table : path;
+	const char *path_first = first->table != NULL ? first->table : path;
+	bool one_file = strcmp(path_later, path_first) == 0;
+	char name_later[SHOWN_MAX], name_first[SHOWN_MAX], of[200];
 
-	complain(l->line.to, l->line.path, later->line,
-	    "[device:%s] %s [device:%s] in line %d",
-	    later->label != NULL ? later->label : "?", texts[what],
-	    first->label != NULL ? first->label : "?", first->line);
+	if (what == CLASH_LABEL && later->table != NULL && one_file) {
+		complain(l->line.to, path_later, later->line,
+		    "DeviceName %s comes twice, first in line %d",
+		    later->device_name, first->line);
+		return;
+	}
+	complain(l->line.to, path_later, later->line, "%s %s %s in line %d%s%s",
+	    name_of(later, name_later), texts[what], name_of(first, name_first),
+	    first->line, one_file ? "" : " of ",
+	    one_file ? "" : escape(of, sizeof(of), span_of_string(path_first)));
+}
+
+/* A fleet must not share its label either; what its devices must not share is
+   seen when they are there. */
+static void
+on_fleet_clash(void *arg, enum clash what, const struct credential *later,
+    const struct credential *first)
+{
+	if (what == CLASH_LABEL)
+		on_clash(arg, what, later, first);
+}
+
+static void
+index_maps(struct loading *l)
+{
+	if (!credmap_index(l->line.map, on_clash, l) ||
+	    !credmap_index(l->fleets, on_fleet_clash, l)) {
+		l->line.no_memory = true;
+		return;
+	}
+	for (size_t i = 0; i < credmap_count(l->fleets); i++) {
+		const struct credential *c = credmap_at(l->fleets, i);
+		const struct credential *same =
+		    c->label != NULL ? credmap_by_label(l->line.map, c->label)
+				     : NULL;
+
+		if (same != NULL)
+			on_clash(l, CLASH_LABEL, c, same);
+	}
 }
 
 /* What can be done and said only when the whole file is known. */
@@ -183,8 +238,12 @@ loading_complete(struct loading *l)
 
 	sort_products(l);
 	for (size_t i = 0; i < credmap_count(l->line.map); i++)
-		complete_device(
-		    l, credmap_edit(l->line.map, i), &l->devices[i], &defaults);
-	if (!credmap_index(l->line.map, on_clash, l))
-		l->line.no_memory = true;
+		complete_device(l, credmap_edit(l->line.map, i),
+		    &l->devices[i].own, &defaults);
+	for (size_t i = 0; i < credmap_count(l->fleets); i++)
+		complete_device(l, credmap_edit(l->fleets, i),
+		    &l->fleet_devices[i].own, &defaults);
+	loading_read_tables(l);
+	if (!l->line.no_memory)
+		index_maps(l);
 }

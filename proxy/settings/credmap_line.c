@@ -2,11 +2,14 @@
 
 #include "base/escape.h"
 #include "settings/credmap_build.h"
+#include "settings/pattern.h"
 #include "settings/secret_file.h"
 #include "settings/value.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#define DEVICE_NAME_MORE "-_@.:" /* besides letters and digits */
 
 /* Complains without showing the value. */
 #define WRONG(line, fmt, ...)                                                  \
@@ -49,6 +52,35 @@ credmap_line_name(struct credmap_line *line, const char *value, size_t least,
 	    line->key, escape(shown, sizeof(shown), span_of_string(value)),
 	    least, most, *more != '\0' ? "," : " and",
 	    *more != '\0' ? " and " : "", more, strlen(value));
+}
+
+void
+credmap_line_device_name(
+    struct credmap_line *line, const char *value, const char **out)
+{
+	credmap_line_name(line, value, ALIYUN_DEVICE_NAME_MIN,
+	    ALIYUN_DEVICE_NAME_MAX, DEVICE_NAME_MORE, out);
+}
+
+void
+credmap_line_device_name_pattern(
+    struct credmap_line *line, const char *value, const char **out)
+{
+	static const struct span no_part = {(const uint8_t *)"", 0};
+	char rest[256];
+
+	if (pattern_places(value, CREDENTIAL_PART) == 0)
+		credmap_line_device_name(line, value, out);
+	else if (pattern_fill(
+		     rest, sizeof(rest), value, CREDENTIAL_PART, no_part) &&
+		 value_made_of(
+		     rest, 0, ALIYUN_DEVICE_NAME_MAX - 1, DEVICE_NAME_MORE))
+		*out = credmap_line_keep(line, value);
+	else
+		wrong_value(line, value,
+		    "besides one " CREDENTIAL_PART
+		    " up to 31 of letters, digits and " DEVICE_NAME_MORE
+		    " are allowed");
 }
 
 void
@@ -162,6 +194,17 @@ credmap_line_networks(
 		line->no_memory = true;
 }
 
+void
+credmap_line_refuse_file(
+    struct credmap_line *line, const char *value, const char *why)
+{
+	/* a secret may stand here by mistake; a path has a slash */
+	if (strchr(value, '/') != NULL)
+		wrong_value(line, value, why);
+	else
+		WRONG(line, "the file it names: %s", why);
+}
+
 /* The value, or what the file that it names holds. Complains. */
 static bool
 take_secret(struct credmap_line *line, const char *value, bool is_file,
@@ -171,11 +214,7 @@ take_secret(struct credmap_line *line, const char *value, bool is_file,
 
 	if (is_file &&
 	    !secret_file_read(line->path, value, line->to, out, &why)) {
-		/* a secret may stand here by mistake; a path has a slash */
-		if (strchr(value, '/') != NULL)
-			wrong_value(line, value, why);
-		else
-			WRONG(line, "the file it names: %s", why);
+		credmap_line_refuse_file(line, value, why);
 		return false;
 	}
 	if (!is_file && !secret_set(out, span_of_string(value))) {
@@ -195,29 +234,43 @@ in_quotes(const struct secret *k)
 	       (k->bytes[0] == '"' || k->bytes[0] == '\'');
 }
 
+/* Complains, and wipes it then. */
+static bool
+is_device_secret(struct credmap_line *line, struct secret *k)
+{
+	bool ok = k->n >= 1 && k->n <= ALIYUN_DEVICE_SECRET_MAX;
+
+	if (in_quotes(k)) {
+		WRONG(line, "%s", "it stands in quotes; leave them out");
+		secret_wipe(k);
+		return false;
+	}
+	for (size_t i = 0; i < k->n; i++)
+		ok = ok && k->bytes[i] > ' ' && k->bytes[i] <= '~';
+	if (ok)
+		return true;
+	WRONG(line,
+	    "1 to %d printable ASCII characters without blanks are allowed, "
+	    "this has %zu bytes",
+	    ALIYUN_DEVICE_SECRET_MAX, k->n);
+	secret_wipe(k);
+	return false;
+}
+
 void
 credmap_line_device_secret(struct credmap_line *line, const char *value,
     bool is_file, struct secret *out)
 {
-	bool ok;
+	if (take_secret(line, value, is_file, out))
+		(void)is_device_secret(line, out);
+}
 
-	if (!take_secret(line, value, is_file, out))
-		return;
-	if (in_quotes(out)) {
-		WRONG(line, "%s", "it stands in quotes; leave them out");
-		secret_wipe(out);
-		return;
-	}
-	ok = out->n >= 1 && out->n <= ALIYUN_DEVICE_SECRET_MAX;
-	for (size_t i = 0; i < out->n; i++)
-		ok = ok && out->bytes[i] > ' ' && out->bytes[i] <= '~';
-	if (ok)
-		return;
-	WRONG(line,
-	    "1 to %d printable ASCII characters without blanks are allowed, "
-	    "this has %zu bytes",
-	    ALIYUN_DEVICE_SECRET_MAX, out->n);
-	secret_wipe(out);
+bool
+credmap_line_table_secret(
+    struct credmap_line *line, struct span value, struct secret *out)
+{
+	(void)!secret_set(out, value); /* is empty when it is too long */
+	return is_device_secret(line, out);
 }
 
 void

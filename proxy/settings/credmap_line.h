@@ -29,6 +29,14 @@ const char *credmap_line_keep(struct credmap_line *line, const char *text);
 void credmap_line_name(struct credmap_line *line, const char *value,
     size_t least, size_t most, const char *more, const char **out);
 
+/* A DeviceName. */
+void credmap_line_device_name(
+    struct credmap_line *line, const char *value, const char **out);
+
+/* The same, or that of a fleet, with a place for the device's own part. */
+void credmap_line_device_name_pattern(
+    struct credmap_line *line, const char *value, const char **out);
+
 /* The part of the cloud's client id before its first bar; may be empty. */
 void credmap_line_client_id(
     struct credmap_line *line, const char *value, const char **out);
@@ -48,6 +56,14 @@ void credmap_line_networks(
 /* A DeviceSecret, or the name of a file that holds it. */
 void credmap_line_device_secret(struct credmap_line *line, const char *value,
     bool is_file, struct secret *out);
+
+/* A DeviceSecret that stands in a table. False when it is wrong. */
+bool credmap_line_table_secret(
+    struct credmap_line *line, struct span value, struct secret *out);
+
+/* Complains of the file <value>, which cannot be used: <why>. */
+void credmap_line_refuse_file(
+    struct credmap_line *line, const char *value, const char *why);
 
 /* A local password, or the name of a file that holds it: any bytes. */
 void credmap_line_password(struct credmap_line *line, const char *value,

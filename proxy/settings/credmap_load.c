@@ -25,12 +25,21 @@ loading_grow(
 	return true;
 }
 
+static void
+warn_about_readers(struct loading *l, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && (st.st_mode & S_IROTH) != 0)
+		warn_of(l->line.to, path, 0,
+		    "holds secrets and every user of this machine may read it: "
+		    "take that right away (chmod o-r)");
+}
+
 /* Said only of a map without errors: they could be their cause. */
 static void
 warn_about(struct loading *l)
 {
-	struct stat st;
-
 	for (size_t i = 0; i < l->products_count; i++)
 		if (!l->products[i].used)
 			warn_of(l->line.to, l->line.path, l->products[i].line,
@@ -39,10 +48,18 @@ warn_about(struct loading *l)
 		warn_of(l->line.to, l->line.path, 0,
 		    "holds no [device:LABEL] section: every device will be "
 		    "refused");
-	if (stat(l->line.path, &st) == 0 && (st.st_mode & S_IROTH) != 0)
-		warn_of(l->line.to, l->line.path, 0,
-		    "holds secrets and every user of this machine may read it: "
-		    "take that right away (chmod o-r)");
+	warn_about_readers(l, l->line.path);
+	for (size_t i = 0; i < l->tables_count; i++) {
+		const struct table *t = &l->tables[i];
+
+		if (t->strays > 0)
+			warn_of(l->line.to, t->path, t->first_stray,
+			    "%u row%s of this table fit%s no section that uses "
+			    "it, this one first",
+			    t->strays, t->strays > 1 ? "s" : "",
+			    t->strays > 1 ? "" : "s");
+		warn_about_readers(l, t->path);
+	}
 }
 
 struct credmap *
@@ -51,13 +68,14 @@ credmap_load(
 {
 	struct loading l = {
 	    .line = {.path = path, .to = to, .map = credmap_new()},
-	    .settings = defaults};
+	    .settings = defaults,
+	    .fleets = credmap_new()};
 	const struct ini_handler handler = {
 	    loading_on_section, loading_on_value, &l};
 	unsigned errors = to->errors;
 	struct credmap *map;
 
-	l.line.no_memory = l.line.map == NULL;
+	l.line.no_memory = l.line.map == NULL || l.fleets == NULL;
 	if (!l.line.no_memory &&
 	    (ini_read(path, &handler, to) || l.line.n > 0)) {
 		loading_end_section(&l);
@@ -70,6 +88,10 @@ credmap_load(
 		warn_about(&l);
 	free(l.products);
 	free(l.devices);
+	free(l.fleet_devices);
+	free(l.tables);
+	credmap_unref(l.fleets);
+	secret_wipe_bytes(&l.entry, sizeof(l.entry));
 	map = l.line.map;
 	if (to->errors == errors)
 		return map;

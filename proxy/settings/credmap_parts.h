@@ -1,8 +1,8 @@
 /*
  * credmap_parts: what the files of credmap_load() share and nobody else sees:
  * credmap_sections.c reads the file line by line, credmap_complete.c does what
- * can be done only when the whole file is known, credmap_load.c calls them. One
- * thread a map.
+ * can be done only when the whole file is known, credmap_fleet.c reads the
+ * tables that it names, credmap_load.c calls them. One thread a map.
  */
 #ifndef PROXY_SETTINGS_CREDMAP_PARTS_H
 #define PROXY_SETTINGS_CREDMAP_PARTS_H
@@ -25,7 +25,8 @@ enum key { CREDMAP_KEYS(X) KEY_COUNT };
 
 enum {
 	PLACES = BIT(KEY_region) | BIT(KEY_instance) | BIT(KEY_host),
-	SECRETS = BIT(KEY_device_secret) | BIT(KEY_device_secret_file),
+	SECRETS = BIT(KEY_device_secret) | BIT(KEY_device_secret_file) |
+		  BIT(KEY_device_secrets_file),
 	PASSWORDS = BIT(KEY_password) | BIT(KEY_password_file)
 };
 
@@ -58,18 +59,47 @@ struct product {
 	struct common common;
 };
 
+/* What a section says of a table of secrets. */
+struct table_use {
+	const char *name; /* as it stands there; NULL: nothing is said */
+	const char *path;
+	int line;
+	int row; /* the line of a row that fits; 0: there was none yet */
+};
+
+/* What is known of an entry, or a fleet, while the map is loaded. */
+struct device {
+	struct common own;
+	struct table_use secrets;
+};
+
+/* A table of secrets that was read. */
+struct table {
+	const char *path;
+	unsigned strays; /* rows that fit no section */
+	int first_stray;
+};
+
 enum section { SECTION_NONE, SECTION_PRODUCT, SECTION_DEVICE };
 
 struct loading {
 	struct credmap_line line; /* being read, of the file and map */
 	const struct settings *settings;
-	struct common *devices; /* [i] belongs to entry <i> of the map */
+	struct device *devices; /* [i] belongs to entry <i> of the map */
 	size_t devices_cap;
+	struct credmap *fleets; /* what the devices of each have in common */
+	struct device *fleet_devices; /* [i] belongs to entry <i> of <fleets> */
+	size_t fleet_devices_cap;
 	struct product *products;
 	size_t products_count;
 	size_t products_cap;
-	enum section section; /* being read */
-	int lines[KEY_COUNT]; /* where the section's keys are; 0: not seen */
+	struct table *tables;
+	size_t tables_count;
+	size_t tables_cap;
+	enum section section;    /* being read */
+	int lines[KEY_COUNT];    /* where its keys are; 0: not seen */
+	struct credential entry; /* of a SECTION_DEVICE, until it ends */
+	struct device device;
 };
 
 /* Makes room in <*array> for more than <count> elements of <size> bytes. False
@@ -88,8 +118,13 @@ void loading_end_section(struct loading *l);
 
 /* credmap_complete.c */
 
-/* Fills in what entries have from products and settings, and makes them
-   findable; complains of what is missing and of what clashes. */
+/* Fills in what entries and fleets have from products and settings, and makes
+   them findable; complains of what is missing and of what clashes. */
 void loading_complete(struct loading *l);
+
+/* credmap_fleet.c */
+
+/* Reads all tables: gives entries their secrets, and fleets their entries. */
+void loading_read_tables(struct loading *l);
 
 #endif

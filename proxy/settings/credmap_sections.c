@@ -1,6 +1,8 @@
 #include "settings/credmap_parts.h"
 
 #include "base/escape.h"
+#include "settings/file.h"
+#include "settings/pattern.h"
 #include "settings/value.h"
 
 #include <assert.h>
@@ -23,18 +25,28 @@ static const unsigned exclusive[] = {PLACES, SECRETS, PASSWORDS};
 #define WRONG(l, ...)                                                          \
 	complain((l)->line.to, (l)->line.path, (l)->line.n, __VA_ARGS__)
 
-static struct credential *
-this_device(struct loading *l)
-{
-	return credmap_edit(l->line.map, credmap_count(l->line.map) - 1);
-}
-
 static struct common *
 this_common(struct loading *l)
 {
 	return l->section == SECTION_PRODUCT
 		   ? &l->products[l->products_count - 1].common
-		   : &l->devices[credmap_count(l->line.map) - 1];
+		   : &l->device.own;
+}
+
+static void
+read_table_name(
+    struct credmap_line *line, const char *value, struct table_use *out)
+{
+	char path[PATH_MAX];
+	const char *why;
+
+	if (!file_beside(path, line->path, value, &why)) {
+		credmap_line_refuse_file(line, value, why);
+		return;
+	}
+	out->name = credmap_line_keep(line, value);
+	out->path = credmap_line_keep(line, path);
+	out->line = line->n;
 }
 
 static void
@@ -42,9 +54,7 @@ read_value(struct loading *l, enum key key, const char *value)
 {
 	struct credmap_line *line = &l->line;
 	struct common *common = this_common(l);
-	/* keys that stand in a device only are looked at in a device only */
-	struct credential *c =
-	    l->section == SECTION_DEVICE ? this_device(l) : NULL;
+	struct credential *c = &l->entry; /* of keys for devices only */
 
 	line->key = keys[key].name;
 	switch (key) {
@@ -53,8 +63,7 @@ read_value(struct loading *l, enum key key, const char *value)
 		    &c->product_key);
 		return;
 	case KEY_device_name:
-		credmap_line_name(line, value, ALIYUN_DEVICE_NAME_MIN,
-		    ALIYUN_DEVICE_NAME_MAX, "-_@.:", &c->device_name);
+		credmap_line_device_name_pattern(line, value, &c->device_name);
 		return;
 	case KEY_device_secret:
 		credmap_line_device_secret(
@@ -63,6 +72,9 @@ read_value(struct loading *l, enum key key, const char *value)
 	case KEY_device_secret_file:
 		credmap_line_device_secret(
 		    line, value, true, &c->device_secret);
+		return;
+	case KEY_device_secrets_file:
+		read_table_name(line, value, &l->device.secrets);
 		return;
 	case KEY_client_id:
 		credmap_line_client_id(line, value, &c->client_id);
@@ -226,30 +238,148 @@ tell_missing(struct loading *l, const struct credential *c, const char *what)
 	    c->label != NULL ? c->label : "?", what);
 }
 
+/* Puts the entry that was read into a map, and the device behind the others. */
+static void
+add_device(struct loading *l, struct credmap *map, struct device **devices,
+    size_t *cap)
+{
+	size_t i = credmap_count(map);
+	struct credential *c = NULL;
+
+	if (loading_grow(l, (void **)devices, cap, i, sizeof(**devices)))
+		c = credmap_add(map);
+	if (c == NULL) {
+		l->line.no_memory = true;
+		return;
+	}
+	*c = l->entry;
+	(*devices)[i] = l->device;
+}
+
+/* A key that may have a place for a device's own part. */
+struct placed {
+	enum key key;
+	const char *mark;
+	const char *text; /* NULL: not given, or complained about */
+};
+
+/* Complains about a place that nothing can be put into. */
+static void
+check_place(struct loading *l, bool is_fleet, const struct placed *p)
+{
+	unsigned places =
+	    p->text != NULL ? pattern_places(p->text, p->mark) : 0;
+	const char *missing = NULL;
+
+	if (places > 1)
+		missing = "it may come once only";
+	else if (places == 1 &&
+		 l->device.own.given & BIT(KEY_device_secrets_file))
+		missing = is_fleet ? NULL
+				   : "device_name has no place for it: "
+				     "write " CREDENTIAL_PART " there";
+	else if (places == 1)
+		missing = "device_secrets_file is missing, the table of the "
+			  "devices";
+	if (missing != NULL)
+		complain(l->line.to, l->line.path, l->lines[p->key],
+		    "%s: %s stands for the own part of each device's name; %s",
+		    keys[p->key].name, p->mark, missing);
+}
+
+/* Whether the section stands for many devices; complains about places. */
+static bool
+check_places(struct loading *l)
+{
+	const struct credential *c = &l->entry;
+	const struct placed placed[] = {
+	    {KEY_device_name, CREDENTIAL_PART, c->device_name},
+	    {KEY_client_id, CREDENTIAL_PART, c->client_id},
+	    {KEY_match_client_id, CREDENTIAL_MATCH_PART, c->match_client_id},
+	    {KEY_match_username, CREDENTIAL_MATCH_PART, c->match_username},
+	};
+	bool is_fleet = l->device.own.given & BIT(KEY_device_secrets_file) &&
+			c->device_name != NULL &&
+			pattern_places(c->device_name, CREDENTIAL_PART) > 0;
+
+	for (size_t i = 0; i < sizeof(placed) / sizeof(*placed); i++)
+		check_place(l, is_fleet, &placed[i]);
+	return is_fleet;
+}
+
+/* Complains when the match_ keys do not tell the devices of a fleet from one
+   another. */
+static void
+check_fleet_match(struct loading *l)
+{
+	const struct credential *c = &l->entry;
+	const struct {
+		enum match_keys key;
+		const char *text;
+	} texts[] = {
+	    {MATCH_CLIENT_ID, c->match_client_id},
+	    {MATCH_USERNAME, c->match_username},
+	};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+		/* one that was complained about may have been meant so */
+		if (c->match & texts[i].key &&
+		    (texts[i].text == NULL ||
+			strstr(texts[i].text, CREDENTIAL_MATCH_PART) != NULL))
+			return;
+	complain(l->line.to, l->line.path, c->line,
+	    "[device:%s] needs a " CREDENTIAL_MATCH_PART
+	    " in match_client_id or match_username, in the place of the own "
+	    "part of each device's name",
+	    c->label != NULL ? c->label : "?");
+}
+
+/* The client id of an entry that gives none. */
+static void
+set_client_id(struct loading *l)
+{
+	struct credential *c = &l->entry;
+	char client_id[ALIYUN_CLIENT_ID_MAX + 1];
+
+	if (l->device.own.given & BIT(KEY_client_id) ||
+	    c->product_key == NULL || c->device_name == NULL)
+		return;
+	(void)snprintf(client_id, sizeof(client_id), "%s.%s", c->product_key,
+	    c->device_name);
+	c->client_id = credmap_line_keep(&l->line, client_id);
+}
+
 /* What can be said of a device without the rest of the file. */
 static void
 end_device(struct loading *l)
 {
-	struct credential *c = this_device(l);
-	unsigned given = this_common(l)->given;
-	char client_id[ALIYUN_CLIENT_ID_MAX + 1];
+	struct credential *c = &l->entry;
+	unsigned given = l->device.own.given;
+	bool is_fleet;
 
+	if (given & BIT(KEY_device_secrets_file) &&
+	    !(given & BIT(KEY_device_name)))
+		c->device_name = CREDENTIAL_PART;
+	else if (!(given & BIT(KEY_device_name)))
+		tell_missing(l, c, "device_name");
 	if (!(given & BIT(KEY_product_key)))
 		tell_missing(l, c, "product_key");
-	if (!(given & BIT(KEY_device_name)))
-		tell_missing(l, c, "device_name");
 	if (!(given & SECRETS))
 		tell_missing(l, c, "device_secret");
-	if (!(given & BIT(KEY_client_id)) && c->product_key != NULL &&
-	    c->device_name != NULL) {
-		(void)snprintf(client_id, sizeof(client_id), "%s.%s",
-		    c->product_key, c->device_name);
-		c->client_id = credmap_line_keep(&l->line, client_id);
-	}
+	is_fleet = check_places(l);
+	set_client_id(l);
 	if (c->match == 0) {
 		c->match = MATCH_CLIENT_ID;
-		c->match_client_id = c->label;
+		c->match_client_id =
+		    is_fleet ? CREDENTIAL_MATCH_PART : c->label;
+	} else if (is_fleet) {
+		check_fleet_match(l);
 	}
+	if (is_fleet)
+		add_device(
+		    l, l->fleets, &l->fleet_devices, &l->fleet_devices_cap);
+	else
+		add_device(l, l->line.map, &l->devices, &l->devices_cap);
 }
 
 void
@@ -280,23 +410,13 @@ begin_product(struct loading *l, const char *key)
 static void
 begin_device(struct loading *l, const char *label)
 {
-	size_t i = credmap_count(l->line.map);
-	struct credential *c;
-
-	if (!loading_grow(l, (void **)&l->devices, &l->devices_cap, i,
-		sizeof(*l->devices)))
-		return;
-	c = credmap_add(l->line.map);
-	if (c == NULL) {
-		l->line.no_memory = true;
-		return;
-	}
-	l->devices[i] = (struct common){0};
+	secret_wipe_bytes(&l->entry, sizeof(l->entry)); /* to zero */
+	l->entry.line = l->line.n;
+	l->device = (struct device){0};
 	l->section = SECTION_DEVICE;
-	c->line = l->line.n;
 	l->line.key = "the label";
 	credmap_line_name(
-	    &l->line, label, 1, CREDENTIAL_LABEL_MAX, "._:@-", &c->label);
+	    &l->line, label, 1, CREDENTIAL_LABEL_MAX, "._:@-", &l->entry.label);
 }
 
 void

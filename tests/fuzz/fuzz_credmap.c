@@ -1,5 +1,6 @@
 /*
- * The input is a devices.ini. Every entry of a map that was loaded must be
+ * The input is a devices.ini and, behind a line "%%", a table of secrets, which
+ * it finds under the name "100". Every entry of a map that was loaded must be
  * found by each of its keys, if not as the first, be the same as itself, and
  * have a login.
  */
@@ -7,6 +8,7 @@
 
 #include "settings/credmap.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 static struct span
@@ -76,17 +78,40 @@ check_entry(const struct credmap *map, const struct credential *c)
 	aliyun_login_wipe(&login);
 }
 
+/* Writes the table: it is beside the map, which is /proc/self/fd/SOMETHING. */
+static void
+put_table(const uint8_t *data, size_t size)
+{
+	enum { TABLE_FD = 100 };
+	static bool is_open;
+
+	if (!is_open) {
+		int fd = memfd_create("table", MFD_CLOEXEC);
+
+		MUST(fd >= 0 && dup3(fd, TABLE_FD, O_CLOEXEC) == TABLE_FD);
+		MUST(close(fd) == 0);
+		is_open = true;
+	}
+	MUST(ftruncate(TABLE_FD, 0) == 0);
+	MUST(pwrite(TABLE_FD, data, size, 0) == (ssize_t)size);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct settings *defaults;
 	struct complaints to = {.tell = fuzz_told};
+	static const char between[] = "\n%%\n";
+	const uint8_t *cut = memmem(data, size, between, strlen(between));
+	size_t map_size = cut != NULL ? (size_t)(cut - data) + 1 : size;
+	size_t table_at = cut != NULL ? map_size + strlen(between) - 1 : size;
 	struct credmap *map;
 
 	if (defaults == NULL)
 		defaults = settings_load(NULL, &to);
 	MUST(defaults != NULL);
-	map = credmap_load(fuzz_file(data, size), defaults, &to);
+	put_table(data + table_at, size - table_at);
+	map = credmap_load(fuzz_file(data, map_size), defaults, &to);
 	MUST((map == NULL) == (to.errors > 0));
 	if (map == NULL)
 		return 0;

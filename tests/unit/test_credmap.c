@@ -1079,7 +1079,15 @@ test_wipes_secrets(void **state)
 	write_secret(fd);
 	close(fd);
 	fd = open(
+	    scratch_write(s, "secrets.csv", SPAN_OF("")), O_WRONLY | O_CLOEXEC);
+	write_text(fd, "DeviceName,DeviceSecret\nother,");
+	write_secret(fd);
+	close(fd);
+	fd = open(
 	    scratch_write(s, "devices.ini", SPAN_OF("")), O_WRONLY | O_CLOEXEC);
+	write_text(fd,
+	    "[device:fleet]\nproduct_key = pk\nhost = h\n"
+	    "password_file = secret\ndevice_secrets_file = secrets.csv\n");
 	for (int i = 0; i < DEVICES; i++) {
 		(void)snprintf(text, sizeof(text),
 		    "[device:d%d]\nproduct_key = pk\ndevice_name = name%d\n"
@@ -1102,7 +1110,7 @@ test_wipes_secrets(void **state)
 	map = credmap_load(s->path, defaults, &s->complaints);
 	assert_told(s, "");
 	assert_non_null(map);
-	assert_int_equal(count_secrets(), 5);
+	assert_int_equal(count_secrets(), 7);
 	credmap_unref(map);
 	assert_int_equal(count_secrets(), 0);
 

@@ -152,21 +152,24 @@ test_refuses_nul_bytes(void **state)
 static void
 test_bounds_fields_and_rows(void **state)
 {
+	/* a row of exactly as many bytes as are allowed */
+	enum { FILL = CSV_ROW_BYTES - 129 - 1 - 128 - 1 };
 	struct scratch *s = *state;
 	static char text[2 * CSV_ROW_BYTES];
 	char want[300];
 	int n =
 	    sprintf(text, "DeviceName,DeviceSecret,x\n%0129d,%0128d,", 1, 2);
 
-	(void)snprintf(text + n, sizeof(text) - (size_t)n, "%0*d\na,b,c\n",
-	    CSV_ROW_BYTES - 129 - 128 - 3, 3);
+	(void)snprintf(
+	    text + n, sizeof(text) - (size_t)n, "%0*d\na,b,c\n", FILL, 3);
 	(void)snprintf(want, sizeof(want), "2 -/%0128d=%0128d;3 -/a=b;", 0, 2);
 	assert_true(read_text(s, text));
 	assert_string_equal(heard, want);
 
 	for (int quoted = 0; quoted < 2; quoted++) {
 		(void)snprintf(text + n, sizeof(text) - (size_t)n,
-		    "%s%0*d\na,b,c\n", quoted ? "\"" : "", CSV_ROW_BYTES, 3);
+		    "%s%0*d\na,b,c\n", quoted ? "\"" : "",
+		    quoted ? FILL : FILL + 1, 3);
 		assert_false(read_text(s, text));
 		assert_string_equal(heard, "3 -/a=b;");
 		assert_told(s, "error 2: the row has more than 16384 bytes; is "

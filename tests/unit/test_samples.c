@@ -205,8 +205,8 @@ assert_map(struct scratch *s, const struct settings *defaults, const char *text)
 static void
 test_devices_ini_loads(void **state)
 {
-	static const char *const excluded[] = {
-	    "instance", "host", "device_secret_file", "password_file"};
+	static const char *const excluded[] = {"instance", "host",
+	    "device_secret_file", "device_secrets_file", "password_file"};
 	struct complaints none = {0};
 	struct scratch *s = *state;
 	struct settings *defaults = settings_load(NULL, &none);
