@@ -33,6 +33,7 @@ static struct {
 } ring = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static atomic_int threshold = LOG_INFO;
+static atomic_bool overruled;
 
 /* When the writing thread has to give up; 0: never. */
 static atomic_uint_least64_t give_up_ms;
@@ -51,6 +52,13 @@ void
 log_set_level(enum log_level level)
 {
 	atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);
+}
+
+void
+log_overrule(enum log_level level)
+{
+	atomic_store_explicit(&overruled, true, memory_order_relaxed);
+	log_set_level(level);
 }
 
 bool
@@ -197,22 +205,18 @@ finish_line(char *text, size_t *n)
 	text[*n - 1] = '\n';
 }
 
-void
-log_write(enum log_level level, const char *event, const char *fmt, ...)
+PRINTF_LIKE(3, 0)
+static void
+write_line(enum log_level level, const char *event, const char *fmt, va_list ap)
 {
 	char text[LOG_LINE_MAX];
 	size_t n;
-	va_list ap;
 	int more;
 
-	if (!log_enabled(level))
-		return;
 	n = format_head(text, sizeof(text), level, event);
 	if (fmt[0] != '\0') {
 		text[n++] = ' ';
-		va_start(ap, fmt);
 		more = vsnprintf(text + n, sizeof(text) - n, fmt, ap);
-		va_end(ap);
 		if (more > 0)
 			n += (size_t)more;
 	}
@@ -235,4 +239,31 @@ log_write(enum log_level level, const char *event, const char *fmt, ...)
 		pthread_cond_signal(&ring.filled);
 	}
 	pthread_mutex_unlock(&ring.lock);
+}
+
+void
+log_write(enum log_level level, const char *event, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!log_enabled(level))
+		return;
+	va_start(ap, fmt);
+	write_line(level, event, fmt, ap);
+	va_end(ap);
+}
+
+void
+log_write_for(const struct log_own *own, enum log_level level,
+    const char *event, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (own->set && !atomic_load_explicit(&overruled, memory_order_relaxed)
+		? level > own->level
+		: !log_enabled(level))
+		return;
+	va_start(ap, fmt);
+	write_line(level, event, fmt, ap);
+	va_end(ap);
 }

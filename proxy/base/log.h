@@ -34,6 +34,15 @@ const char *log_level_word(enum log_level level);
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 
+/* What a device has instead of that level; zero: nothing. */
+struct log_own {
+	bool set;
+	enum log_level level;
+};
+
+/* As log_set_level(), and from now on no device has a level of its own. */
+void log_overrule(enum log_level level);
+
 /* Starts and ends the writing thread; log_stop() writes what is waiting, for
    at most <bound_ms>. False when no thread can be had. */
 NODISCARD bool log_start(void);
@@ -42,5 +51,9 @@ void log_stop(uint64_t bound_ms);
 /* time=... level=... event=<event> followed by <fmt>: "key=value ...". */
 void log_write(enum log_level level, const char *event, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
+
+/* The same for a line about one device; <own> says what it has itself. */
+void log_write_for(const struct log_own *own, enum log_level level,
+    const char *event, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
 #endif

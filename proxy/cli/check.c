@@ -54,6 +54,8 @@ show_rules(const struct credential *c)
 	if (c->clean_session != CLEAN_AS_DEVICE)
 		(void)printf(", clean_session = %s",
 		    c->clean_session == CLEAN_YES ? "yes" : "no");
+	if (c->log.set)
+		(void)printf(", log_level = %s", log_level_word(c->log.level));
 	if (!c->enabled)
 		(void)printf(", enabled = no");
 }

@@ -380,7 +380,7 @@ doctor(const struct cli_options *o)
 	if (!cli_load(o, &settings, &map))
 		return CLI_REFUSED;
 	(void)signal(SIGPIPE, SIG_IGN); /* the peer may close first */
-	log_set_level(LOG_ERROR);       /* the report says it all */
+	log_overrule(LOG_ERROR);        /* the report says it all */
 	report_files(&d.report, o, credmap_count(map));
 	report_clock(&d.report);
 	ok = furnish(&d, settings, &why) && examine(&d, o, map);

@@ -328,7 +328,7 @@ try_next_way(struct link *l, const struct fault *why)
 	if (!is_on_the_way(l) || l->way + 1 >= l->ways.count ||
 	    link_is_own_fault(why->why))
 		return false;
-	log_write(LOG_INFO, "transport_failed",
+	log_write_for(&l->target->log, LOG_INFO, "transport_failed",
 	    "label=%s transport=%s next=%s reason=%s detail=\"%s\"",
 	    l->target->label, transport_word(link_transport(l)),
 	    transport_word((enum transport)l->ways.order[l->way + 1]),

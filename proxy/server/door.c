@@ -75,13 +75,16 @@ send_away(struct visitor *v, struct buffer *last)
 	linger(d->lingering, fd, last, d->config.settings->close_timeout_ms);
 }
 
+/* <entry> as for refuse(). */
 static void
 log_refusal(const struct visitor *v, const struct mqtt_connect *c,
-    const struct fault *why)
+    const struct credential *entry, const struct fault *why)
 {
+	static const struct log_own nothing;
 	char client_id[160], username[160];
 
-	log_write(LOG_NOTICE, "device_refused",
+	log_write_for(entry != NULL ? &entry->log : &nothing, LOG_NOTICE,
+	    "device_refused",
 	    "peer=%s reason=%s client_id=\"%s\" username=\"%s\" detail=\"%s\""
 	    " hint=\"%s\"",
 	    v->peer, reason_word(why->why),
@@ -90,15 +93,17 @@ log_refusal(const struct visitor *v, const struct mqtt_connect *c,
 	    reason_hint(why->why));
 }
 
-/* <c> holds what is known of the CONNECT; level 0: nothing. */
+/* <c> holds what is known of the CONNECT; level 0: nothing. <entry> NULL: it
+   is not known which. */
 static void
-refuse(struct visitor *v, const struct mqtt_connect *c, const struct fault *why)
+refuse(struct visitor *v, const struct mqtt_connect *c,
+    const struct credential *entry, const struct fault *why)
 {
 	uint8_t code = c->level != 0 ? reason_connack(why->why, c->level) : 0;
 	struct buffer last = {0};
 	uint8_t words[MQTT_SMALL_MAX];
 
-	log_refusal(v, c, why);
+	log_refusal(v, c, entry, why);
 	if (code != 0)
 		(void)!buffer_append(&last,
 		    (struct span){words,
@@ -111,7 +116,7 @@ refuse_unread(struct visitor *v, const struct fault *why)
 {
 	static const struct mqtt_connect nothing;
 
-	refuse(v, &nothing, why);
+	refuse(v, &nothing, NULL, why);
 }
 
 /* "GET / HTTP/1.1", "POST ..." */
@@ -195,7 +200,7 @@ admit(struct visitor *v, const struct credential *entry,
 
 	if (k == NULL) {
 		(void)fault_set(&why, R_OUT_OF_MEMORY, "for a session");
-		refuse(v, &nothing, &why);
+		refuse(v, &nothing, entry, &why);
 		return;
 	}
 	k->fd = v->fd;
@@ -237,7 +242,7 @@ judge(struct visitor *v, const struct mqtt_connect *c, size_t connect_bytes)
 	else if (v->too_many != R_NONE)
 		(void)fault_set(&why, v->too_many, "entry %s", entry->label);
 	if (why.why != R_NONE)
-		refuse(v, c, &why);
+		refuse(v, c, entry, &why);
 	else
 		admit(v, entry, &shown.address, connect_bytes);
 }
@@ -283,7 +288,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	case PARSE_MORE:
 		break;
 	case PARSE_BAD:
-		refuse(v, &c, &why);
+		refuse(v, &c, NULL, &why);
 		break;
 	case PARSE_OK:
 		judge(v, &c, connect_bytes);

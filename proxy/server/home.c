@@ -109,7 +109,7 @@ turn_away(struct home *h, struct knock *k, enum reason why)
 	struct mqtt_connect c;
 	uint8_t code;
 
-	log_write(LOG_NOTICE, "device_refused",
+	log_write_for(&k->entry->log, LOG_NOTICE, "device_refused",
 	    "label=%s peer=%s reason=%s hint=\"%s\"", k->entry->label, k->peer,
 	    reason_word(why), reason_hint(why));
 	if (mqtt_connect_read(connect, &c, NULL)) {

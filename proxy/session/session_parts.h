@@ -11,8 +11,8 @@
 
 /* One event of this session, one line; who it is about stands in each. */
 #define SLOG(level, s, event, fmt, ...)                                        \
-	log_write(level, event, "label=%s peer=%s " fmt, (s)->entry->label,    \
-	    (s)->peer, __VA_ARGS__)
+	log_write_for(&(s)->entry->log, level, event, "label=%s peer=%s " fmt, \
+	    (s)->entry->label, (s)->peer, __VA_ARGS__)
 
 /* session.c */
 

@@ -9,6 +9,7 @@
 #define PROXY_SETTINGS_CREDMAP_H
 
 #include "base/attr.h"
+#include "base/log.h"
 #include "base/reason.h"
 #include "base/secret.h"
 #include "base/span.h"
@@ -68,7 +69,8 @@ X(timestamp,          true,  "now", "what is signed: now, none, or a fixed numbe
 X(extra,              true,  "", "more parameters of the client id, k=v,k=v") \
 X(enabled,            true,  "yes", "no: the device is known, but refused") \
 X(keep_alive,         true,  "device", "the keep-alive signed up for: a time, or device: its own") \
-X(clean_session,      true,  "device", "whether the cloud is to forget: yes, no, or device: what it says itself")
+X(clean_session,      true,  "device", "whether the cloud is to forget: yes, no, or device: what it says itself") \
+X(log_level,          true,  "info", "how much to log of it: error, warning, notice, info or debug; default: that of proxy.ini")
 /* clang-format on */
 
 enum timestamp_mode { TIMESTAMP_NOW, TIMESTAMP_FIXED, TIMESTAMP_NONE };
@@ -113,6 +115,7 @@ struct credential {
 	struct networks allow_from; /* none: from anywhere */
 	uint16_t keep_alive_s;      /* 0: the device's own */
 	enum clean_session clean_session;
+	struct log_own log;
 	bool enabled;      /* otherwise it is refused */
 	bool has_password; /* the device must show <password> */
 	struct secret password;
@@ -205,8 +208,8 @@ enum reason credential_refuses(
     const struct credential *c, const struct network *address);
 
 /* True when a session of <a> can go on unchanged as one of <b>: same secret,
-   place, login and local password; the label and what says which device it is
-   and whether it is let in do not count. */
+   place, login and local password; the label, what says which device it is
+   and whether it is let in, and the log level do not count. */
 bool credential_same(const struct credential *a, const struct credential *b);
 
 /* True unless the entry has a local password and the device sent none, or

@@ -147,6 +147,7 @@ complete_device(struct loading *l, struct credential *c,
 	c->keep_alive_s = giver(KEY_keep_alive, own, p, defaults)->keep_alive_s;
 	c->clean_session =
 	    giver(KEY_clean_session, own, p, defaults)->clean_session;
+	c->log = giver(KEY_log_level, own, p, defaults)->log;
 	c->timestamp_mode = timestamp->timestamp_mode;
 	c->timestamp_ms = timestamp->timestamp_ms;
 }

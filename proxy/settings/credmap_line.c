@@ -448,6 +448,22 @@ credmap_line_clean_session(
 	wrong_value(line, value, "device, yes or no is allowed");
 }
 
+void
+credmap_line_log_level(
+    struct credmap_line *line, const char *value, struct log_own *out)
+{
+	for (int i = 0; i < LOG_LEVEL_COUNT; i++) {
+		enum log_level level = (enum log_level)i;
+
+		if (strcmp(value, log_level_word(level)) == 0) {
+			*out = (struct log_own){true, level};
+			return;
+		}
+	}
+	wrong_value(
+	    line, value, "allowed is error, warning, notice, info or debug");
+}
+
 /* One "k=v" of <n> bytes. */
 static bool
 is_parameter(const char *text, size_t n)

@@ -104,6 +104,10 @@ void credmap_line_keep_alive(struct credmap_line *line, const char *value,
 void credmap_line_clean_session(
     struct credmap_line *line, const char *value, enum clean_session *out);
 
+/* A log level. */
+void credmap_line_log_level(
+    struct credmap_line *line, const char *value, struct log_own *out);
+
 /* "k=v,k=v", without the parameters that are not the administrator's; may be
    empty. */
 void credmap_line_extra(

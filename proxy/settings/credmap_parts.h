@@ -49,6 +49,7 @@ struct common {
 	bool enabled;
 	uint16_t keep_alive_s; /* 0: the device's own */
 	enum clean_session clean_session;
+	struct log_own log;
 };
 
 struct product {

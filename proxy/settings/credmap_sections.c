@@ -151,6 +151,9 @@ read_value(struct loading *l, enum key key, const char *value)
 	case KEY_clean_session:
 		credmap_line_clean_session(line, value, &common->clean_session);
 		return;
+	case KEY_log_level:
+		credmap_line_log_level(line, value, &common->log);
+		return;
 	case KEY_COUNT:
 		break;
 	}

@@ -218,6 +218,8 @@ __wrap_getpeername(int fd, struct sockaddr *peer, socklen_t *n)
 int __wrap_RAND_bytes(unsigned char *out, int n);
 void __wrap_log_write(enum log_level level, const char *event, const char *fmt,
     ...) PRINTF_LIKE(3, 4);
+void __wrap_log_write_for(const struct log_own *own, enum log_level level,
+    const char *event, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
 int
 __wrap_RAND_bytes(unsigned char *out, int n)
@@ -228,24 +230,45 @@ __wrap_RAND_bytes(unsigned char *out, int n)
 
 /* Whatever device and cloud have sent, a line stays one line, and its quotes
    are closed. */
-void
-__wrap_log_write(enum log_level level, const char *event, const char *fmt, ...)
+PRINTF_LIKE(3, 0)
+static inline void
+stage_judge_line(
+    enum log_level level, const char *event, const char *fmt, va_list args)
 {
 	char line[4 * LOG_LINE_MAX];
 	unsigned quotes = 0;
-	va_list args;
 	int n;
 
 	MUST(level < LOG_LEVEL_COUNT && *event != '\0');
-	va_start(args, fmt);
 	n = vsnprintf(line, sizeof(line), fmt, args);
-	va_end(args);
 	MUST(n >= 0 && (size_t)n < sizeof(line));
 	for (const char *c = line; *c != '\0'; c++) {
 		MUST(*c >= 0x20 && *c < 0x7f);
 		quotes += *c == '"';
 	}
 	MUST(quotes % 2 == 0);
+}
+
+void
+__wrap_log_write(enum log_level level, const char *event, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	stage_judge_line(level, event, fmt, args);
+	va_end(args);
+}
+
+void
+__wrap_log_write_for(const struct log_own *own, enum log_level level,
+    const char *event, const char *fmt, ...)
+{
+	va_list args;
+
+	MUST(own != NULL);
+	va_start(args, fmt);
+	stage_judge_line(level, event, fmt, args);
+	va_end(args);
 }
 
 /* ---- begin and end ---- */

@@ -176,7 +176,7 @@ says_not() {
 	! grep -qF -e "$2" "$1" || failed "there is '$2' in $1"
 }
 expect 0 check --config proxy.ini
-for key in enabled match_case allow_from keep_alive clean_session; do
+for key in enabled match_case allow_from keep_alive clean_session log_level; do
 	says_not out "$key = "
 done
 cat >rules.ini <<'END'
@@ -198,6 +198,7 @@ match_case = no
 enabled = no
 keep_alive = 2m
 clean_session = no
+log_level = debug
 [device:subnet]
 product_key = a1B2c3D4e5F
 device_name = dev_3
@@ -220,7 +221,7 @@ from='allow_from = 10.0.0.0/8, 192.0.2.1, 2001:db8::/32'
 expect 0 check --config proxy.ini --devices rules.ini
 says out "\"PUMP7\" with its password, $from"
 says out "\"Pump7\", match_case = no, $from, keep_alive = 120s, clean_session\
- = no, enabled = no"
+ = no, log_level = debug, enabled = no"
 says out "answers to address=\"10.0.0.16/28\", $from"
 
 # match: who answers, who fits too, and by which rule it does not answer
@@ -238,12 +239,12 @@ says out 'it has to show its password'
 says_not out 'is refused'
 says out 'device any fits too (line 10), by client_id="Pump7", match_case = no,\
  but match_case = yes goes before no'
-says out 'device place fits too (line 24), by address="10.0.0.16/28", but\
+says out 'device place fits too (line 25), by address="10.0.0.16/28", but\
  one with a client id goes first, then one with a user name'
 [ "$(grep -c 'fits too' out)" -eq 3 ] || failed 'not three others'
 match 0 --address ::ffff:10.0.0.17
-says out 'device place answers (line 24), by address="10.0.0.16/28"'
-says out 'device subnet fits too (line 19), by address="10.0.0.0/24", but an\
+says out 'device place answers (line 25), by address="10.0.0.16/28"'
+says out 'device subnet fits too (line 20), by address="10.0.0.0/24", but an\
  address goes before a longer prefix before a shorter one'
 match 0 --client-id pUMP7
 says out 'device any answers'
@@ -251,14 +252,14 @@ says out 'it is refused, entry_disabled: '
 match 0 --client-id PUMP7 --address 192.0.2.2
 says out 'it is refused, address_not_allowed: '
 match 0 --client-id Eve --username 'Ada "x"'
-says out 'device pair answers (line 29), by client_id="Eve" username="Ada'
+says out 'device pair answers (line 30), by client_id="Eve" username="Ada'
 silent err
 
 # match: nobody answers
 match 1 --client-id Eve --address 11.0.0.1
 says out 'no entry answers; one would with match_client_id = Eve, or\
  match_address = 11.0.0.1'
-says out 'device pair (line 29) also needs username="Ada'
+says out 'device pair (line 30) also needs username="Ada'
 match 1 --username 'ADA "X"' --client-id EVE
 says out ' to the letter, or match_case = no'
 match 1 --client-id '' --username nobody

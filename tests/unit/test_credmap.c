@@ -256,6 +256,27 @@ test_what_the_cloud_is_told_instead(void **state)
 }
 
 static void
+test_log_levels(void **state)
+{
+	struct scratch *s = *state;
+	struct credmap *map =
+	    load(s, "[product:pk]\nlog_level = debug\n" DEVICE("a", "devi")
+			DEVICE("b", "devj") "log_level = error\n"
+					    "[device:c]\nproduct_key = pl\n"
+					    "device_name = devi\nhost = h\n"
+					    "device_secret = x\n");
+
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_true(by_label(map, "a")->log.set);
+	assert_int_equal(by_label(map, "a")->log.level, LOG_DEBUG);
+	assert_true(by_label(map, "b")->log.set);
+	assert_int_equal(by_label(map, "b")->log.level, LOG_ERROR);
+	assert_false(by_label(map, "c")->log.set);
+	credmap_unref(map);
+}
+
+static void
 test_prefixes(void **state)
 {
 	struct scratch *s = *state;
@@ -624,6 +645,9 @@ test_refuses_values(void **state)
 	    {"keep_alive = Device", "allowed is device"},
 	    {"clean_session = maybe", "device, yes or no is allowed"},
 	    {"clean_session =", "device, yes or no is allowed"},
+	    {"log_level = verbose",
+		"allowed is error, warning, notice, info or debug"},
+	    {"log_level =", "allowed is error, warning"},
 	    {"device_nmae = x",
 		"there is no key device_nmae; did you mean device_name?"},
 	    {"frobnicate = x", "there is no key frobnicate\n"},
@@ -992,6 +1016,7 @@ test_same_means_a_session_can_go_on(void **state)
 	    DEVICE("b", "devi") "enabled = no\n",
 	    DEVICE("b", "devi") "allow_from = 10.0.0.1\n",
 	    DEVICE("b", "devi") "match_case = no\n",
+	    DEVICE("b", "devi") "log_level = debug\n",
 	};
 	struct scratch *s = *state;
 	struct credmap *old = load(s, DEVICE("a", "devi"));
@@ -1255,6 +1280,7 @@ main(void)
 	    TEST(test_products_give_defaults),
 	    TEST(test_disabled_entries_are_known),
 	    TEST(test_what_the_cloud_is_told_instead),
+	    TEST(test_log_levels),
 	    TEST(test_prefixes),
 	    TEST(test_case_counts_unless_said),
 	    TEST(test_clashes_of_prefixes_and_case),

@@ -144,6 +144,52 @@ test_levels(void **state)
 	}
 }
 
+static bool
+is_written_for(struct pipe *p, const struct log_own *own, enum log_level level)
+{
+	forget(p);
+	log_write_for(own, level, "e", "%s", "");
+	drain(p, 0);
+	return p->n > 0;
+}
+
+/* A device's own level goes before that of all, more or less. */
+static void
+test_a_level_of_its_own(void **state)
+{
+	static const struct log_own none = {0};
+	struct pipe *p = *state;
+
+	for (int all = 0; all < LOG_LEVEL_COUNT; all++) {
+		log_set_level((enum log_level)all);
+		for (int i = 0; i < LOG_LEVEL_COUNT; i++) {
+			enum log_level level = (enum log_level)i;
+
+			assert_int_equal(
+			    is_written_for(p, &none, level), i <= all);
+			for (int at = 0; at < LOG_LEVEL_COUNT; at++)
+				assert_int_equal(is_written_for(p,
+						     &(struct log_own){true,
+							 (enum log_level)at},
+						     level),
+				    i <= at);
+		}
+	}
+}
+
+/* The last of all tests: nothing takes it back. */
+static void
+test_overruled(void **state)
+{
+	static const struct log_own debug = {true, LOG_DEBUG};
+	static const struct log_own error = {true, LOG_ERROR};
+	struct pipe *p = *state;
+
+	log_overrule(LOG_WARNING);
+	assert_false(is_written_for(p, &debug, LOG_NOTICE));
+	assert_true(is_written_for(p, &error, LOG_WARNING));
+}
+
 /* A line is whole, or it ends in "..."; it always ends, and once. */
 static void
 test_a_long_line_is_cut(void **state)
@@ -349,12 +395,14 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 	    log_test(test_a_line),
 	    log_test(test_levels),
+	    log_test(test_a_level_of_its_own),
 	    log_test(test_a_long_line_is_cut),
 	    log_test(test_many_threads),
 	    log_test(test_a_full_pipe_drops_and_counts),
 	    log_test(test_stop_with_a_full_pipe_keeps_its_bound),
 	    log_test(test_stop_and_start_again),
 	    log_test(test_no_standard_error),
+	    log_test(test_overruled),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
