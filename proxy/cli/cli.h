@@ -34,6 +34,8 @@ struct cli_options {
 	const char *client_id; /* what a device shows; NULL unless given */
 	const char *username;
 	const char *address;
+	const char *socket; /* NULL unless given */
+	bool json;
 	uint8_t level;         /* of MQTT: 4 unless given */
 	const char *operand;   /* NULL unless the command takes one */
 	char beside[PATH_MAX]; /* devices.ini in the folder of <settings> */
@@ -55,6 +57,7 @@ extern const struct cli_command cli_check;
 extern const struct cli_command cli_sign;
 extern const struct cli_command cli_doctor;
 extern const struct cli_command cli_match;
+extern const struct cli_command cli_status;
 
 /* Rows every command's option table begins with. */
 /* clang-format off */

@@ -12,6 +12,7 @@ static const struct cli_command *const commands[] = {
     &cli_match,
     &cli_sign,
     &cli_doctor,
+    &cli_status,
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };

@@ -103,6 +103,12 @@ cli_options_read(const struct cli_command *command, int argc, char **argv,
 		case 'a':
 			out->address = optarg;
 			break;
+		case 's':
+			out->socket = optarg;
+			break;
+		case 'j':
+			out->json = true;
+			break;
 		case 'l':
 			if (strlen(optarg) != 1 || optarg[0] < '3' ||
 			    optarg[0] > '5') {

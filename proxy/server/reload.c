@@ -5,13 +5,22 @@
 
 #include <stdlib.h>
 
+/* What is under way; the owner's, both. */
+struct reading {
+	struct watch *watch;
+	bool watched; /* all files so far */
+	struct map_refusal *refusal;
+};
+
 static void
 on_complaint(
     void *arg, bool is_error, const char *path, int line, const char *text)
 {
+	const struct reading *reading = arg;
 	char file[160];
 
-	(void)arg;
+	if (is_error)
+		map_refusal_add(reading->refusal, path, line, text);
 	log_write(is_error ? LOG_ERROR : LOG_WARNING, "config_complaint",
 	    "file=\"%s\" line=%d text=\"%s\"",
 	    escape(file, sizeof(file), span_of_string(path)), line, text);
@@ -46,38 +55,35 @@ reload_warn_insecure(const struct settings *settings)
 			span_of_string(settings->tls_keylog_file)));
 }
 
-struct watching {
-	struct watch *watch;
-	bool ok;
-};
-
 static void
 on_file(void *arg, const char *path)
 {
-	struct watching *w = arg;
+	struct reading *reading = arg;
 
-	w->ok = w->ok && watch_add(w->watch, path);
+	reading->watched = reading->watched && watch_add(reading->watch, path);
 }
 
 bool
 reload_watch_trust(const struct settings *settings, struct watch *watch)
 {
-	struct watching w = {watch, true};
+	struct reading reading = {.watch = watch, .watched = true};
 
-	trust_files(settings, on_file, &w);
-	return w.ok;
+	trust_files(settings, on_file, &reading);
+	return reading.watched;
 }
 
 /* A map that has lost all its devices is more likely one that somebody is just
    writing: cutting every device off for that would be a bad joke. */
 static bool
-is_emptied(const struct reload *r, const struct credmap *present)
+is_emptied(struct reload *r, const char *file, const struct credmap *present)
 {
 	if (credmap_count(r->map) > 0 || credmap_count(present) == 0)
 		return false;
 	log_write(LOG_ERROR, "config_complaint",
 	    "text=\"the map has no devices any more; if that is meant,"
 	    " restart\"");
+	map_refusal_add(&r->refusal, file, 0,
+	    "the map has no devices any more; if that is meant, restart");
 	return true;
 }
 
@@ -85,10 +91,10 @@ is_emptied(const struct reload *r, const struct credmap *present)
 static bool
 load(struct reload *r, const struct server_files *files,
     const struct settings *present_settings, const struct credmap *present_map,
-    struct watching *w)
+    struct reading *reading)
 {
 	struct complaints to = {
-	    .tell = on_complaint, .on_file = on_file, .arg = w};
+	    .tell = on_complaint, .on_file = on_file, .arg = reading};
 	struct complaints again = {.tell = do_not_tell};
 	struct settings *defaults;
 	struct fault why;
@@ -100,15 +106,18 @@ load(struct reload *r, const struct server_files *files,
 	if (defaults != NULL)
 		r->map = credmap_load(files->devices, defaults, &to);
 	settings_unref(defaults);
-	trust_files(
-	    r->settings != NULL ? r->settings : present_settings, on_file, w);
-	if (r->settings == NULL || r->map == NULL || is_emptied(r, present_map))
+	trust_files(r->settings != NULL ? r->settings : present_settings,
+	    on_file, reading);
+	if (r->settings == NULL || r->map == NULL ||
+	    is_emptied(r, files->devices, present_map))
 		return false;
 	r->trust = trust_new(r->settings, &why);
-	if (r->trust == NULL)
-		log_write(
-		    LOG_ERROR, "config_complaint", "text=\"%s\"", why.text);
-	return r->trust != NULL;
+	if (r->trust != NULL)
+		return true;
+	log_write(LOG_ERROR, "config_complaint", "text=\"%s\"", why.text);
+	map_refusal_add(&r->refusal,
+	    files->settings != NULL ? files->settings : "", 0, why.text);
+	return false;
 }
 
 static void
@@ -127,15 +136,16 @@ reload_read(const struct server_files *files,
     const struct settings *present_settings, const struct credmap *present_map,
     struct watch *watch)
 {
-	struct watching w = {watch, true};
 	struct reload *r = calloc(1, sizeof(*r));
+	struct reading reading = {.watch = watch, .watched = true};
 
 	if (r == NULL)
 		return NULL;
-	r->ok = load(r, files, present_settings, present_map, &w);
+	reading.refusal = &r->refusal;
+	r->ok = load(r, files, present_settings, present_map, &reading);
 	if (!r->ok)
 		drop(r);
-	if (w.ok)
+	if (reading.watched)
 		return r;
 	reload_free(&r); /* a change would not be noticed */
 	return NULL;

@@ -10,6 +10,7 @@
 #include "base/mailbox.h"
 #include "link/trust.h"
 #include "server/files.h"
+#include "server/map_state.h"
 #include "server/watch.h"
 #include "settings/credmap.h"
 #include "settings/settings.h"
@@ -21,6 +22,7 @@
 struct reload {
 	struct letter letter;
 	bool ok;
+	struct map_refusal refusal; /* when not <ok> */
 	/* NULL unless <ok> */
 	struct settings *settings;
 	struct trust *trust;

@@ -7,10 +7,12 @@
 #include "link/dial_rate.h"
 #include "link/resolver.h"
 #include "link/trust.h"
+#include "server/admin.h"
 #include "server/door.h"
 #include "server/home.h"
 #include "server/keeper.h"
 #include "server/machine.h"
+#include "server/map_state.h"
 #include "server/reload.h"
 #include "server/watch.h"
 
@@ -49,6 +51,8 @@ struct server {
 	struct crowd *crowd;
 	struct dial_rate dial_rate;
 	struct keeper *keeper;
+	struct map_state map_state;
+	struct admin *admin; /* NULL: none is wanted, or can be had */
 	bool draining;
 };
 
@@ -138,6 +142,8 @@ adopt(struct server *s, struct reload *r)
 	s->settings = settings_ref(r->settings);
 	s->map = credmap_ref(r->map);
 	s->trust = trust_ref(r->trust);
+	map_state_loaded(&s->map_state, credmap_count(s->map), clock_wall_ms());
+	s->map_state.reloads++;
 	log_write(LOG_NOTICE, "reloaded", "devices=%zu", credmap_count(s->map));
 }
 
@@ -147,12 +153,14 @@ open_reload(struct letter *letter, void *arg)
 	struct reload *r = (struct reload *)letter;
 	struct server *s = arg;
 
-	if (!r->ok)
+	if (!r->ok) {
+		map_state_refused(&s->map_state, &r->refusal, clock_wall_ms());
 		log_write(LOG_ERROR, "reload_refused",
 		    "hint=\"the files in use before stay in use; mend the"
 		    " lines named above\"");
-	else if (!s->draining)
+	} else if (!s->draining) {
 		adopt(s, r);
+	}
 	reload_free(&r);
 }
 
@@ -323,6 +331,36 @@ read_trust(struct server *s, struct watch *watch, struct fault *why)
 	return s->trust != NULL;
 }
 
+/* The proxy can do without, but not without what somebody has asked for. */
+static bool
+start_admin(struct server *s, uint64_t began_ms, struct fault *why)
+{
+	const char *path = s->settings->admin_socket;
+	struct admin_config config = {
+	    .base = s->base,
+	    .socket = s->at_start->admin_socket,
+	    .workers = s->home_count,
+	    .began_ms = began_ms,
+	    .crowd = s->crowd,
+	    .map = &s->map_state,
+	};
+	struct fault lack;
+
+	if (!settings_want_admin(s->settings))
+		return true;
+	s->admin = admin_open(&config, &lack);
+	if (s->admin != NULL)
+		return true;
+	if (strcmp(path, ADMIN_SOCKET_DEFAULT) != 0)
+		return fault_set(
+		    why, lack.why, "[admin] socket = %s: %s", path, lack.text);
+	log_write(LOG_WARNING, "admin_unavailable",
+	    "socket=\"%s\" detail=\"%s\" hint=\"or set [admin] socket to"
+	    " another path, or to none\"",
+	    path, lack.text);
+	return true;
+}
+
 static void
 warn_of_clock(void)
 {
@@ -365,6 +403,7 @@ static void
 clean_up(struct server *s)
 {
 	door_free(&s->door);
+	admin_free(&s->admin);
 	for (unsigned i = 0; i < s->home_count; i++)
 		home_stop(s->homes[i]);
 	if (s->base != NULL && s->mailbox != NULL) {
@@ -414,9 +453,11 @@ server_run(const struct server_files *files, struct settings *settings,
 	s->settings = settings;
 	s->at_start = settings_ref(settings);
 	s->map = map;
+	s->map_state.file = files->devices;
+	map_state_loaded(&s->map_state, credmap_count(map), clock_wall_ms());
 	ok = read_trust(s, watch, why) && start_loop(s, why) &&
-	     start_homes(s, why) && start_door(s, why) &&
-	     start_keeper(s, &watch, why);
+	     start_homes(s, why) && start_admin(s, began_ms, why) &&
+	     start_door(s, why) && start_keeper(s, &watch, why);
 	watch_free(&watch);
 	if (ok) {
 		if (!log_start())

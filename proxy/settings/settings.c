@@ -454,6 +454,19 @@ check_nameservers(const struct loading *l)
 		    NAMESERVERS_MAX);
 }
 
+static void
+check_admin_socket(const struct loading *l)
+{
+	const char *path = l->s->admin_socket;
+
+	if (settings_want_admin(l->s) &&
+	    (path[0] != '/' || strlen(path) > ADMIN_SOCKET_MAX))
+		complain(l->to, l->path, l->lines[ROW_admin_socket],
+		    "socket: none is allowed, or a path of at most %d bytes "
+		    "that starts with /",
+		    ADMIN_SOCKET_MAX);
+}
+
 /* What the table cannot say of a row. */
 static void
 check_rows(const struct loading *l)
@@ -472,6 +485,7 @@ check_rows(const struct loading *l)
 		    "path: it starts with / and holds no blanks, no # and "
 		    "ASCII only");
 	check_nameservers(l);
+	check_admin_socket(l);
 	check_subprotocol(l, "subprotocol", s->cloud_subprotocol,
 	    l->lines[ROW_cloud_subprotocol]);
 	check_subprotocol(l, "subprotocol_3_1", s->cloud_subprotocol_3_1,
@@ -663,6 +677,12 @@ egress_for(const struct settings *s, bool tls, const char *host)
 		return egress_environment_for(
 		    &s->egress_environment, tls, host);
 	return egress->kind == EGRESS_NONE ? NULL : egress;
+}
+
+bool
+settings_want_admin(const struct settings *s)
+{
+	return strcmp(s->admin_socket, "none") != 0;
 }
 
 /* The value as it would stand in the file. */

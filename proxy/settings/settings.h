@@ -18,7 +18,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SETTING_TEXT_MAX = 160, NAMESERVERS_MAX = 3 };
+enum {
+	SETTING_TEXT_MAX = 160,
+	NAMESERVERS_MAX = 3,
+	ADMIN_SOCKET_MAX = 107 /* what a Unix socket's address holds */
+};
+
+#define ADMIN_SOCKET_DEFAULT "/run/mqtt-wss-proxy/admin.sock"
 
 /*
  * section, key, type, C member, default, least, most, may change on reload,
@@ -95,7 +101,8 @@ X("limits", "session_buffer",  BYTES,     session_buffer_bytes,  "512K", 65536, 
 X("limits", "total_buffer",    BYTES,     total_buffer_bytes,    "128M", 1048576, 17179869184, true, "kept for all sessions at most; each worker has its share of it, but never less than four times session_buffer") \
 X("limits", "drain_timeout",   MS,        drain_timeout_ms,      "10s", 0, 600000, true, "for all sessions to end in order at shutdown") \
 X("log", "level",              LEVEL,     log_level,             "info", 0, 0, true, "error, warning, notice, info or debug") \
-X("reload", "interval",        MS,        reload_interval_ms,    "10s", 0, 3600000, true, "how often to look whether a file has changed whose changes are not heard of, and reload then; 0: never watch any file")
+X("reload", "interval",        MS,        reload_interval_ms,    "10s", 0, 3600000, true, "how often to look whether a file has changed whose changes are not heard of, and reload then; 0: never watch any file") \
+X("admin", "socket",           TEXT,      admin_socket,          ADMIN_SOCKET_DEFAULT, 0, 0, false, "the Unix socket at which the running proxy can be asked; none: no such socket")
 /* clang-format on */
 
 /* C types of the setting types */
@@ -132,6 +139,9 @@ void settings_unref(struct settings *s);
    directly. Valid as long as <s>. */
 const struct egress *egress_for(
     const struct settings *s, bool tls, const char *host);
+
+/* Whether there is to be an admin socket. */
+bool settings_want_admin(const struct settings *s);
 
 /* Writes "section.key = value" lines for every setting, in table order, to
    <tell>; values as they would stand in the file. */

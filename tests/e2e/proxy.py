@@ -78,8 +78,8 @@ class Proxy:
     """Runs `mqtt-wss-proxy run` in a folder of its own; a context manager.
 
     settings: {section: {key: value}} of proxy.ini; without more said it
-    listens on 127.0.0.1, a free port, logs at debug, and reads
-    its files again only when told to. devices: see
+    listens on 127.0.0.1, a free port, has no admin socket, logs at debug, and
+    reads its files again only when told to. devices: see
     device_sections(). Leaving the context ends the proxy with SIGTERM and
     demands exit code 0, no report of a sanitizer and no secret in the log.
     """
@@ -107,6 +107,7 @@ class Proxy:
                    "log": {"level": "debug"},
                    # tests say when the files are read
                    "reload": {"interval": 0},
+                   "admin": {"socket": "none"},
                    # devices of tests come back as often as they like
                    "dial": {"per_device": 0, "network_first": 0,
                             "refused_first": 0, "kicked_first": 0}}

@@ -1,0 +1,116 @@
+#include "server/admin_pages.h"
+
+#include "base/clock.h"
+#include "codec/json.h"
+
+#include <inttypes.h>
+
+static void
+add_time(struct text *out, uint64_t ms)
+{
+	char text[CLOCK_TEXT_MAX];
+
+	text_add(out, "\"%s\"", clock_text(text, (int64_t)(ms / 1000)));
+}
+
+static void
+add_refusal(struct text *out, const struct map_state *m)
+{
+	text_add(out, ",\"refusal\":{\"since\":");
+	add_time(out, m->refused_ms);
+	text_add(out, ",\"errors\":%u,\"file\":", m->refusal.errors);
+	json_add_string(out, m->refusal.file);
+	text_add(out, ",\"line\":%d,\"text\":", m->refusal.line);
+	json_add_string(out, m->refusal.text);
+	text_add(out, "}");
+}
+
+static void
+add_map(struct text *out, const struct map_state *m)
+{
+	text_add(out, "{\"file\":");
+	json_add_string(out, m->file);
+	text_add(out, ",\"devices\":%zu,\"loaded\":", m->devices);
+	add_time(out, m->loaded_ms);
+	text_add(out, ",\"reloads\":%lu,\"reloads_refused\":%lu,\"refused\":%s",
+	    m->reloads, m->reloads_refused, m->refused ? "true" : "false");
+	if (m->refused)
+		add_refusal(out, m);
+	text_add(out, "}");
+}
+
+void
+admin_write_status(struct text *out, const struct admin_facts *f)
+{
+	text_add(out, "{\"version\":");
+	json_add_string(out, PACKAGE_VERSION);
+	text_add(out, ",\"pid\":%ld,\"started\":", f->pid);
+	add_time(out, f->started_ms);
+	text_add(out,
+	    ",\"uptime_seconds\":%" PRIu64
+	    ",\"workers\":%u,\"connections\":%u,\"map\":",
+	    f->uptime_ms / 1000, f->workers, f->connections);
+	add_map(out, f->map);
+	text_add(out, "}\n");
+}
+
+static void
+add_family(
+    struct text *out, const char *name, const char *type, const char *what)
+{
+	text_add(out,
+	    "# HELP mqtt_wss_proxy_%s %s\n"
+	    "# TYPE mqtt_wss_proxy_%s %s\n",
+	    name, what, name, type);
+}
+
+static void
+add_gauge(struct text *out, const char *name, const char *what, uint64_t value)
+{
+	add_family(out, name, "gauge", what);
+	text_add(out, "mqtt_wss_proxy_%s %" PRIu64 "\n", name, value);
+}
+
+/* A point in time, in seconds since 1970. */
+static void
+add_gauge_time(
+    struct text *out, const char *name, const char *what, uint64_t ms)
+{
+	add_family(out, name, "gauge", what);
+	text_add(out, "mqtt_wss_proxy_%s %" PRIu64 ".%03u\n", name, ms / 1000,
+	    (unsigned)(ms % 1000));
+}
+
+void
+admin_write_metrics(struct text *out, const struct admin_facts *f)
+{
+	const struct map_state *m = f->map;
+
+	add_family(out, "build_info", "gauge", "The version that runs.");
+	text_add(out,
+	    "mqtt_wss_proxy_build_info{version=\"" PACKAGE_VERSION "\"} 1\n");
+	add_gauge_time(out, "start_time_seconds", "When the proxy was started.",
+	    f->started_ms);
+	add_gauge(
+	    out, "connections", "Connections from devices.", f->connections);
+	add_gauge(out, "map_devices", "Entries of the map in use.", m->devices);
+	add_gauge_time(out, "map_loaded_timestamp_seconds",
+	    "Since when the map is in use.", m->loaded_ms);
+	add_family(out, "map_reloads_total", "counter",
+	    "Reloads since the start, by how they went.");
+	text_add(out,
+	    "mqtt_wss_proxy_map_reloads_total{result=\"ok\"} %lu\n"
+	    "mqtt_wss_proxy_map_reloads_total{result=\"refused\"} %lu\n",
+	    m->reloads, m->reloads_refused);
+	add_gauge(out, "map_refused",
+	    "1 while the files hold something else than what is in use, because"
+	    " they were refused.",
+	    m->refused);
+}
+
+void
+admin_write_health(struct text *out, const struct admin_facts *f)
+{
+	(void)f;
+	text_add(out, "ok\n");
+}
