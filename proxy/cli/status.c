@@ -124,7 +124,7 @@ find_socket(const struct cli_options *o, char out[static SETTING_TEXT_MAX])
 	if (settings == NULL)
 		cli_tell("%s has errors: the default socket is asked; name"
 			 " another by --socket",
-		    o->settings);
+		    o->settings != NULL ? o->settings : "the environment");
 	if (!is_wanted)
 		cli_tell("[admin] socket = none: this proxy cannot be asked");
 	(void)snprintf(out, SETTING_TEXT_MAX, "%s",

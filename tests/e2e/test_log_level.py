@@ -99,6 +99,7 @@ def test_changed_by_reload(cloud, start, dial, pair):
     proxy.wait_log("session_up", since=since)
     proxy.set_devices([entry, other])
     assert proxy.reload()["event"] == "reloaded"
+    second.publish(topic_of(entry), "x", qos=1)
     second.send(mqtt.DISCONNECT)
     assert second.until_closed() == []
     come_and_go(dial, proxy, other)

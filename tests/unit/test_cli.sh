@@ -71,12 +71,12 @@ for arguments in --help -h help; do
 	says out 'Usage: mqtt-wss-proxy COMMAND'
 	silent err
 done
-for command in run check sign match; do
+for command in run check sign match status; do
 	expect 0 help
 	says out "  $command "
 	expect 0 $command --help
 	says out "Usage: mqtt-wss-proxy $command"
-	says out '--devices FILE'
+	says out '--config FILE'
 	silent err
 	cp out by_option
 	expect 0 help $command
@@ -285,6 +285,26 @@ for address in '' here 10.0.0.0/8 10.0.0.1:1883; do
 done
 expect 2 match pump-7 --config proxy.ini --client-id x
 expect 3 match --config proxy.ini --devices nowhere.ini --client-id x
+
+# status: what it says when there is nobody to ask (the rest needs a proxy)
+expect 1 status --socket "$dir/nobody.sock"
+says err "cannot ask at $dir/nobody.sock: there is no such socket"
+silent out
+: >plain
+expect 1 status --socket "$dir/plain"
+says err 'nobody listens there'
+printf '[admin]\nsocket = %s/own.sock\n' "$dir" >admin.ini
+expect 1 status --config admin.ini
+says err "$dir/own.sock"
+printf '[admin]\nsocket = none\n' >admin.ini
+expect 1 status --json --config admin.ini
+says err 'socket = none'
+expect 2 status pump-7
+expect 2 status --devices devices.ini
+expect 3 check --config admin.ini --devices nowhere.ini
+printf '[admin]\nsocket = admin.sock\n' >admin.ini
+expect 3 check --config admin.ini --devices devices.ini
+says err 'admin.ini:2: error: socket: none is allowed, or a path'
 
 # a full disk is a failure
 if [ -w /dev/full ]; then
