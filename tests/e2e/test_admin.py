@@ -316,6 +316,31 @@ def test_two_proxies_at_one_path(cloud, site, path, start, tmp_path):
     assert get_status(path)["pid"] == site[0].pid
 
 
+def test_default_path(cloud, start, folder, monkeypatch, dial):
+    """Whoever has not asked for it goes on without, and says so."""
+    wrapper = os.path.join(folder, "program")
+    with open(wrapper, "w", encoding="ascii") as file:
+        # a /run of its own, which is <folder>
+        file.write("#!/bin/sh\nexec unshare --mount sh -c 'mount --bind "
+                   f"{folder} /run && exec {program()} \"$@\"' sh \"$@\"\n")
+    os.chmod(wrapper, 0o700)
+    monkeypatch.setenv("MQTT_WSS_PROXY", wrapper)
+    settings = {"admin": {"socket": "/run/mqtt-wss-proxy/admin.sock"}}
+    path = f"{folder}/mqtt-wss-proxy/admin.sock"
+    first = start(cloud, cloud.device(), **settings)
+    assert get_status(path)["pid"] == first.pid
+    assert not first.logs("admin_unavailable")
+    entry = cloud.device()
+    second = start(cloud, entry, **settings)
+    told, = second.logs("admin_unavailable")
+    assert told["level"] == "warning"
+    assert "another process listens there" in told["detail"]
+    assert "[admin] socket" in told["hint"]
+    dial(second).log_in(entry["label"])
+    second.stop()
+    assert get_status(path)["pid"] == first.pid
+
+
 def test_paths_that_cannot_be(cloud, start, folder, tmp_path):
     """Nothing of others is replaced, and the message says what to do."""
     plain = os.path.join(folder, "plain")
