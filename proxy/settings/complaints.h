@@ -27,6 +27,11 @@ struct complaints {
 	   with the path by which it is opened. NULL: nobody wants to know. */
 	void (*on_file)(void *arg, const char *path);
 	void *arg;
+	/* The path of a file, and of another that is read instead, to see
+	   what would be if it stood there: what is told is told of <path>,
+	   and names in it are relative to the folder of that. NULL: none. */
+	const char *path;
+	const char *read_instead;
 	unsigned errors; /* counted by complain() */
 	unsigned warnings;
 };
