@@ -526,45 +526,12 @@ credential_refuses(const struct credential *c, const struct network *address)
 	return may_come_from(c, address) ? R_NONE : R_ADDRESS_NOT_ALLOWED;
 }
 
-static bool
-same_text(const char *a, const char *b)
-{
-	return strcmp(a, b) == 0;
-}
-
-static bool
-same_secret(const struct secret *a, const struct secret *b)
-{
-	return secret_eq(a, (struct span){b->bytes, b->n});
-}
-
 bool
 credential_password_right(
     const struct credential *c, bool has_password, struct span password)
 {
 	return !c->has_password ||
 	       (has_password && secret_eq(&c->password, password));
-}
-
-bool
-credential_same(const struct credential *a, const struct credential *b)
-{
-	return same_text(a->product_key, b->product_key) &&
-	       same_text(a->device_name, b->device_name) &&
-	       same_text(a->client_id, b->client_id) &&
-	       same_text(a->extra, b->extra) && same_text(a->host, b->host) &&
-	       same_text(a->server_name, b->server_name) &&
-	       same_text(a->path, b->path) && a->port == b->port &&
-	       a->mqtts_port == b->mqtts_port &&
-	       transports_same(&a->transports, &b->transports) &&
-	       a->sign_method == b->sign_method &&
-	       a->timestamp_mode == b->timestamp_mode &&
-	       a->timestamp_ms == b->timestamp_ms &&
-	       a->keep_alive_s == b->keep_alive_s &&
-	       a->clean_session == b->clean_session &&
-	       a->has_password == b->has_password &&
-	       same_secret(&a->password, &b->password) &&
-	       same_secret(&a->device_secret, &b->device_secret);
 }
 
 uint16_t
