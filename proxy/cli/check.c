@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void
 show_setting(void *arg, const char *section, const char *key, const char *value,
@@ -81,6 +82,29 @@ show_device(const struct settings *s, const struct credential *c)
 	(void)putchar('\n');
 }
 
+/* Of the files that the two name; those may be open on purpose, as a container
+   has its secrets, so it is said here only. */
+struct open_files {
+	const struct cli_options *o;
+	struct complaints to;
+};
+
+static void
+on_file(void *arg, const char *path)
+{
+	struct open_files *f = arg;
+	struct stat st;
+
+	if (strcmp(path, f->o->devices) == 0 ||
+	    (f->o->settings != NULL && strcmp(path, f->o->settings) == 0))
+		return;
+	if (stat(path, &st) == 0 && (st.st_mode & S_IROTH) != 0)
+		warn_of(&f->to, path, 0,
+		    "holds a secret and every user of this machine may read "
+		    "it: take that right away (chmod o-r) unless its folder "
+		    "keeps them out");
+}
+
 static enum cli_exit
 check(const struct cli_options *o)
 {
@@ -88,8 +112,9 @@ check(const struct cli_options *o)
 	struct credmap *map;
 	struct trust *trust;
 	struct fault why;
+	struct open_files files = {o, {.tell = cli_complaint}};
 
-	if (!cli_load(o, &settings, &map))
+	if (!cli_load_watched(o, on_file, &files, &settings, &map))
 		return CLI_REFUSED;
 	trust = trust_new(settings, &why); /* what ca_file holds */
 	if (trust == NULL) {

@@ -26,6 +26,8 @@ enum cli_exit {
 	CLI_REFUSED = 3 /* a file has errors; they have been told */
 };
 
+enum { CLI_UNSET_MAX = 40 }; /* more than there are keys */
+
 /* Text is the caller's argv, or static, or in <beside>. */
 struct cli_options {
 	const char *settings;  /* NULL: built-in defaults */
@@ -36,17 +38,30 @@ struct cli_options {
 	const char *address;
 	const char *socket; /* NULL unless given */
 	bool json;
-	uint8_t level;         /* of MQTT: 4 unless given */
-	const char *operand;   /* NULL unless the command takes one */
+	uint8_t level;       /* of MQTT: 4 unless given */
+	const char *operand; /* NULL unless the command takes one */
+	char **operands;     /* all of them, when it takes several */
+	int operand_count;
+	const char *product;
+	const char *format;
+	const char *secret_file;
+	bool secret_prompt;
+	bool secret_stdin;
+	bool dry_run;
+	const char *unset[CLI_UNSET_MAX];
+	int unset_count;
 	char beside[PATH_MAX]; /* devices.ini in the folder of <settings> */
 };
 
-/* A subcommand. It takes one operand, or none. */
+/* A subcommand. It takes one operand, or none, or one and more. */
 struct cli_command {
-	const char *name;
+	const char *name;    /* all of its words: "device add" */
 	const char *summary; /* one line, for the list of commands */
 	const char *operand; /* how the help calls it, or NULL */
 	bool operand_is_optional;
+	bool operand_repeats;
+	/* NULL, or its own subcommands up to a NULL; then it only has a help */
+	const struct cli_command *const *commands;
 	const struct option *options;
 	const char *help; /* what stands below the usage line */
 	enum cli_exit (*run)(const struct cli_options *o);
@@ -58,6 +73,14 @@ extern const struct cli_command cli_sign;
 extern const struct cli_command cli_doctor;
 extern const struct cli_command cli_match;
 extern const struct cli_command cli_status;
+extern const struct cli_command cli_device;
+extern const struct cli_command cli_device_list;
+extern const struct cli_command cli_device_show;
+extern const struct cli_command cli_device_add;
+extern const struct cli_command cli_device_set;
+extern const struct cli_command cli_device_remove;
+extern const struct cli_command cli_device_import;
+extern const struct cli_command cli_device_diff;
 
 /* Rows every command's option table begins with. */
 /* clang-format off */
@@ -86,6 +109,9 @@ NODISCARD bool cli_options_read(const struct cli_command *command, int argc,
 /* Prints the command's help on standard output. */
 void cli_help(const struct cli_command *command);
 
+/* Prints a line for each: its name's last word and its summary. */
+void cli_help_list(const struct cli_command *const *commands);
+
 /*
  * Loads both files and tells every complaint about either on standard error, as
  * "FILE:LINE: error: text" or "... warning: text". False when one was refused;
@@ -99,6 +125,14 @@ NODISCARD bool cli_load(const struct cli_options *o, struct settings **settings,
 NODISCARD bool cli_load_watched(const struct cli_options *o,
     void (*on_file)(void *arg, const char *path), void *arg,
     struct settings **settings, struct credmap **map);
+
+/* A member of struct complaints: tells as cli_load() does. */
+void cli_complaint(
+    void *arg, bool is_error, const char *path, int line, const char *text);
+
+/* Another: keeps silent. */
+void cli_no_complaint(
+    void *arg, bool is_error, const char *path, int line, const char *text);
 
 /* " client_id=... username=..." of those that are in <keys>, bits of enum
    match_keys and of c->match. */

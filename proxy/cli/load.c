@@ -2,8 +2,9 @@
 
 #include <stdio.h>
 
-static void
-tell(void *arg, bool is_error, const char *path, int line, const char *text)
+void
+cli_complaint(
+    void *arg, bool is_error, const char *path, int line, const char *text)
 {
 	const char *kind = is_error ? "error" : "warning";
 
@@ -15,9 +16,8 @@ tell(void *arg, bool is_error, const char *path, int line, const char *text)
 		(void)fprintf(stderr, "%s: %s: %s\n", path, kind, text);
 }
 
-/* For what has been told already. */
-static void
-do_not_tell(
+void
+cli_no_complaint(
     void *arg, bool is_error, const char *path, int line, const char *text)
 {
 	(void)arg;
@@ -39,8 +39,10 @@ cli_load_watched(const struct cli_options *o,
     void (*on_file)(void *arg, const char *path), void *arg,
     struct settings **settings, struct credmap **map)
 {
-	struct complaints to = {.tell = tell, .on_file = on_file, .arg = arg};
-	struct complaints again = {.tell = do_not_tell};
+	struct complaints to = {
+	    .tell = cli_complaint, .on_file = on_file, .arg = arg};
+	/* for what has been told already */
+	struct complaints again = {.tell = cli_no_complaint};
 	struct settings *defaults;
 
 	*map = NULL;

@@ -13,17 +13,42 @@ static const struct cli_command *const commands[] = {
     &cli_sign,
     &cli_doctor,
     &cli_status,
+    &cli_device,
+    NULL,
 };
 
-enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
-
+/* The one of <among> whose name goes on with <word> after <n> bytes, or NULL.
+ */
 static const struct cli_command *
-find_command(const char *name)
+find_among(const struct cli_command *const *among, size_t n, const char *word)
 {
-	for (size_t i = 0; i < COMMANDS; i++)
-		if (strcmp(commands[i]->name, name) == 0)
-			return commands[i];
+	for (; *among != NULL; among++)
+		if (strcmp((*among)->name + n, word) == 0)
+			return *among;
 	return NULL;
+}
+
+/* The command that the first of <words> name, which end with a NULL; <*count>
+   is how many of them do. NULL after telling that there is none. */
+static const struct cli_command *
+find_command(char **words, int *count)
+{
+	const struct cli_command *group = NULL;
+	const struct cli_command *command = find_among(commands, 0, words[0]);
+
+	*count = 1;
+	if (command != NULL && command->commands != NULL && words[1] != NULL &&
+	    words[1][0] != '-') {
+		group = command;
+		command = find_among(
+		    group->commands, strlen(group->name) + 1, words[1]);
+		*count = 2;
+	}
+	if (command == NULL)
+		(void)cli_misused(group, "there is no %s '%s%s%s'",
+		    words[0][0] == '-' ? "option" : "command", words[0],
+		    group != NULL ? " " : "", group != NULL ? words[1] : "");
+	return command;
 }
 
 static void
@@ -44,9 +69,7 @@ print_help(void)
 		   "and TLS.\n"
 		   "\n"
 		   "Commands:");
-	for (size_t i = 0; i < COMMANDS; i++)
-		(void)printf(
-		    "  %-10s%s\n", commands[i]->name, commands[i]->summary);
+	cli_help_list(commands);
 	(void)puts("  version   print the version\n"
 		   "  help      print this help, or that of a command\n"
 		   "\n"
@@ -58,17 +81,32 @@ print_help(void)
 }
 
 static enum cli_exit
-help(const char *about)
+help(char **about)
 {
 	const struct cli_command *command;
+	int count;
 
-	if (about == NULL) {
+	if (about[0] == NULL) {
 		print_help();
 		return CLI_OK;
 	}
-	command = find_command(about);
+	command = find_command(about, &count);
 	if (command == NULL)
-		return cli_misused(NULL, "there is no command '%s'", about);
+		return CLI_USAGE;
+	cli_help(command);
+	return CLI_OK;
+}
+
+/* A command with commands of its own, of which none was named. */
+static enum cli_exit
+run_group(const struct cli_command *command, const char *option)
+{
+	if (option == NULL)
+		return cli_misused(
+		    command, "%s: a command is missing", command->name);
+	if (strcmp(option, "--help") != 0 && strcmp(option, "-h") != 0)
+		return cli_misused(command, "%s: there is no option '%s'",
+		    command->name, option);
 	cli_help(command);
 	return CLI_OK;
 }
@@ -79,22 +117,25 @@ dispatch(int argc, char **argv)
 	const struct cli_command *command;
 	struct cli_options options;
 	enum cli_exit code;
+	int words;
 
 	if (argc < 2)
 		return cli_misused(NULL, "a command is missing");
 	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
 	    strcmp(argv[1], "-h") == 0)
-		return help(argv[2]);
+		return help(argv + 2);
 	if (strcmp(argv[1], "version") == 0 ||
 	    strcmp(argv[1], "--version") == 0) {
 		print_version();
 		return CLI_OK;
 	}
-	command = find_command(argv[1]);
+	command = find_command(argv + 1, &words);
 	if (command == NULL)
-		return cli_misused(NULL, "there is no %s '%s'",
-		    argv[1][0] == '-' ? "option" : "command", argv[1]);
-	if (!cli_options_read(command, argc - 1, argv + 1, &options, &code))
+		return CLI_USAGE;
+	if (command->commands != NULL)
+		return run_group(command, argv[1 + words]);
+	if (!cli_options_read(
+		command, argc - words, argv + words, &options, &code))
 		return code;
 	return command->run(&options);
 }

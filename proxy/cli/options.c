@@ -5,11 +5,38 @@
 #include <string.h>
 #include <unistd.h>
 
+/* "add" of "device add". */
+static const char *
+last_word(const char *name)
+{
+	const char *blank = strrchr(name, ' ');
+
+	return blank != NULL ? blank + 1 : name;
+}
+
+void
+cli_help_list(const struct cli_command *const *commands)
+{
+	for (; *commands != NULL; commands++)
+		(void)printf("  %-10s%s\n", last_word((*commands)->name),
+		    (*commands)->summary);
+}
+
 void
 cli_help(const struct cli_command *command)
 {
 	const char *operand = command->operand != NULL ? command->operand : "";
 
+	if (command->commands != NULL) {
+		(void)printf("Usage: " CLI_PROGRAM
+			     " %s COMMAND [options]\n\n%s\nCommands:\n",
+		    command->name, command->help);
+		cli_help_list(command->commands);
+		(void)printf("\n'" CLI_PROGRAM
+			     " %s COMMAND --help' tells more about one.\n",
+		    command->name);
+		return;
+	}
 	(void)printf("Usage: " CLI_PROGRAM " %s [options]%s%s%s\n\n%s",
 	    command->name,
 	    command->operand_is_optional ? " ["
@@ -33,18 +60,20 @@ devices_beside(const char *settings, char *out, size_t size)
 }
 
 static enum cli_exit
-take_operands(
-    const struct cli_command *command, int n, char **given, const char **out)
+take_operands(const struct cli_command *command, int n, char **given,
+    struct cli_options *out)
 {
 	int wanted = command->operand != NULL ? 1 : 0;
 
 	if (n < wanted && !command->operand_is_optional)
 		return cli_misused(command, "%s: %s is missing", command->name,
 		    command->operand);
-	if (n > wanted)
+	if (n > wanted && !command->operand_repeats)
 		return cli_misused(command, "%s: unexpected argument '%s'",
 		    command->name, given[wanted]);
-	*out = n == 1 ? given[0] : NULL;
+	out->operand = n > 0 ? given[0] : NULL;
+	out->operands = given;
+	out->operand_count = n;
 	return CLI_OK;
 }
 
@@ -109,6 +138,33 @@ cli_options_read(const struct cli_command *command, int argc, char **argv,
 		case 'j':
 			out->json = true;
 			break;
+		case 'p':
+			out->product = optarg;
+			break;
+		case 'f':
+			out->format = optarg;
+			break;
+		case 'P':
+			out->secret_prompt = true;
+			break;
+		case 'F':
+			out->secret_file = optarg;
+			break;
+		case 'S':
+			out->secret_stdin = true;
+			break;
+		case 'n':
+			out->dry_run = true;
+			break;
+		case 'U':
+			if (out->unset_count == CLI_UNSET_MAX) {
+				*code = cli_misused(command,
+				    "%s: too many times --unset",
+				    command->name);
+				return false;
+			}
+			out->unset[out->unset_count++] = optarg;
+			break;
 		case 'l':
 			if (strlen(optarg) != 1 || optarg[0] < '3' ||
 			    optarg[0] > '5') {
@@ -129,8 +185,7 @@ cli_options_read(const struct cli_command *command, int argc, char **argv,
 			return false;
 		}
 	}
-	*code =
-	    take_operands(command, argc - optind, argv + optind, &out->operand);
+	*code = take_operands(command, argc - optind, argv + optind, out);
 	if (*code == CLI_OK)
 		*code = find_files(command, out);
 	return *code == CLI_OK;

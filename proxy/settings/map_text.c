@@ -290,7 +290,8 @@ map_text_find(const struct map_text *t, const char *section)
 	struct span name, value;
 
 	for (size_t i = 0; i < t->count; i++)
-		if (read_line(&t->lines[i], &name, &value) == LINE_HEAD &&
+		if (t->lines[i].n > 0 && t->lines[i].text[0] == '[' &&
+		    read_line(&t->lines[i], &name, &value) == LINE_HEAD &&
 		    name.n > 0 && span_eq(name, wanted))
 			return i;
 	return MAP_TEXT_NONE;
