@@ -44,8 +44,8 @@ on_difference(void *arg, const struct credmap_difference *d)
 	if (d->before != NULL && d->after != NULL &&
 	    strcmp(d->before->label, d->after->label) != 0)
 		(void)printf("%s to ", d->before->label);
-	(void)printf("%s (%s/%s, line %d)", c->label, c->product_key,
-	    c->device_name, c->line);
+	(void)printf("%s %s/%s ", c->label, c->product_key, c->device_name);
+	cli_show_line(c);
 	if (d->what == CREDMAP_DISABLED || d->what == CREDMAP_CHANGED)
 		show_fields(d->fields);
 	show_session(d);

@@ -191,9 +191,9 @@ entry_objection(const struct map_edit *e, const struct row *row)
 
 	if (has_same_secret(row))
 		return NULL;
-	if (strchr(row->there->label, '/') != NULL)
-		return "it is one of many devices whose secrets stand in a "
-		       "table: change it there";
+	if (row->there->table != NULL)
+		return "its secret stands in the table of a fleet: change it "
+		       "there";
 	if (!map_text_at(e->text,
 		map_text_line(
 		    e->text, (size_t)row->there->line - 1, "device_secret"),

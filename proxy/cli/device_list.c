@@ -50,20 +50,22 @@ begin_table(const struct credmap *map, const char *product)
 		widen(&widths.name, c->device_name);
 		widen(&widths.host, c->host);
 	}
-	(void)printf("%-*s  %-*s  %-*s  %-*s  %-7s  %6s  %s\n", widths.label,
+	(void)printf("%-*s  %-*s  %-*s  %-*s  %-7s  %s\n", widths.label,
 	    "LABEL", (int)ALIYUN_PRODUCT_KEY_MAX, "PRODUCT", widths.name,
-	    "DEVICE", widths.host, "HOST", "ENABLED", "LINE", "ANSWERS TO");
+	    "DEVICE", widths.host, "HOST", "ENABLED",
+	    "ANSWERS TO (WHERE IT STANDS)");
 }
 
 static void
 table_row(const struct credential *c, bool first)
 {
 	(void)first;
-	(void)printf("%-*s  %-*s  %-*s  %-*s  %-7s  %6d ", widths.label,
-	    c->label, (int)ALIYUN_PRODUCT_KEY_MAX, c->product_key, widths.name,
-	    c->device_name, widths.host, c->host, c->enabled ? "yes" : "no",
-	    c->line);
+	(void)printf("%-*s  %-*s  %-*s  %-*s  %-7s ", widths.label, c->label,
+	    (int)ALIYUN_PRODUCT_KEY_MAX, c->product_key, widths.name,
+	    c->device_name, widths.host, c->host, c->enabled ? "yes" : "no");
 	cli_show_match(c, c->match);
+	(void)putchar(' ');
+	cli_show_line(c);
 	(void)putchar('\n');
 }
 
@@ -98,7 +100,7 @@ begin_csv(const struct credmap *map, const char *product)
 	(void)map;
 	(void)product;
 	(void)printf("label,product_key,device_name,host,match_client_id,"
-		     "match_username,match_address,enabled,line\r\n");
+		     "match_username,match_address,enabled,line,table\r\n");
 }
 
 static void
@@ -112,13 +114,14 @@ csv_row(const struct credential *c, bool first)
 	csv_field(c->match_client_id, ",");
 	csv_field(c->match_username, ",");
 	csv_field(c->match_address, ",");
-	(void)printf("%s,%d\r\n", c->enabled ? "yes" : "no", c->line);
+	(void)printf("%s,%d,", c->enabled ? "yes" : "no", c->line);
+	csv_field(c->table, "\r\n");
 }
 
 static void
 json_member(const char *name, const char *value)
 {
-	char bytes[6 * CREDENTIAL_HOST_MAX + 8]; /* each byte as \uXXXX */
+	char bytes[6 * PATH_MAX + 8]; /* each byte as \uXXXX */
 	struct text text = {.at = bytes, .left = sizeof(bytes)};
 
 	if (value == NULL)
@@ -146,6 +149,7 @@ json_row(const struct credential *c, bool first)
 	json_member("match_client_id", c->match_client_id);
 	json_member("match_username", c->match_username);
 	json_member("match_address", c->match_address);
+	json_member("table", c->table);
 	(void)printf("\"enabled\":%s,\"line\":%d}",
 	    c->enabled ? "true" : "false", c->line);
 }
@@ -210,8 +214,8 @@ static const struct option options[] = {
 /* clang-format off */
 static const char help[] =
 "Lists the devices of the credential map: label, product key, device name,\n"
-"host, what the device is known by, whether it is enabled, and the line it\n"
-"stands in. Secrets are never printed.\n"
+"host, whether it is enabled, what it is known by, and the line it stands in,\n"
+"of the map or of a fleet's table. Secrets are never printed.\n"
 "\n"
 CLI_OPTIONS_HELP
 "      --format FORMAT   table (the default), csv (RFC 4180) or json\n"

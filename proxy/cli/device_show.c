@@ -25,7 +25,7 @@ struct places {
 	int *now; /* of the section that is read; NULL: of another */
 	int own[KEY_COUNT];
 	int shared[KEY_COUNT];
-	/* what device_secret_file and password_file are */
+	/* what device_secret(s)_file and password_file are */
 	char secret_file[FILE_NAME_MAX];
 	char password_file[FILE_NAME_MAX];
 };
@@ -51,13 +51,14 @@ on_value(void *arg, int line, const char *name, const char *value)
 			p->now[key] = line;
 	if (p->now != p->own)
 		return;
-	if (strcmp(name, keys[KEY_device_secret_file]) == 0)
+	if (strcmp(name, keys[KEY_device_secret_file]) == 0 ||
+	    strcmp(name, keys[KEY_device_secrets_file]) == 0)
 		(void)snprintf(p->secret_file, FILE_NAME_MAX, "%s", value);
 	if (strcmp(name, keys[KEY_password_file]) == 0)
 		(void)snprintf(p->password_file, FILE_NAME_MAX, "%s", value);
 }
 
-/* A device of many has the label of their section before its slash. False after
+/* A device of a fleet has the fleet's label before its slash. False after
    telling that the file cannot be read any more. */
 static bool
 find_places(
@@ -119,14 +120,13 @@ show_number(
 	show(p, key, text);
 }
 
+/* <among>: the keys it may come from, itself the first. */
 static void
-show_secret(
-    const struct places *p, enum key key, enum key file_key, const char *file)
+show_secret(const struct places *p, const enum key *among, const char *file)
 {
-	const enum key among[] = {key, file_key, KEY_COUNT};
 	char text[4 * FILE_NAME_MAX];
 
-	(void)printf("%s = set", keys[key]);
+	(void)printf("%s = set", keys[among[0]]);
 	if (file[0] != '\0')
 		(void)printf(", from the file %s",
 		    escape(text, sizeof(text), span_of_string(file)));
@@ -192,20 +192,24 @@ show_login(const struct places *p, const struct credential *c)
 static enum cli_exit
 show_device(const struct cli_options *o, const struct credential *c)
 {
+	static const enum key secrets[] = {KEY_device_secret,
+	    KEY_device_secret_file, KEY_device_secrets_file, KEY_COUNT};
+	static const enum key passwords[] = {
+	    KEY_password, KEY_password_file, KEY_COUNT};
 	struct places p;
 
 	if (!find_places(&p, o, c))
 		return CLI_REFUSED;
-	(void)printf("label = %s (line %d)\n", c->label, c->line);
+	(void)printf("label = %s ", c->label);
+	cli_show_line(c);
+	(void)putchar('\n');
 	show(&p, KEY_product_key, c->product_key);
 	show(&p, KEY_device_name, c->device_name);
-	show_secret(
-	    &p, KEY_device_secret, KEY_device_secret_file, p.secret_file);
+	show_secret(&p, secrets, p.secret_file);
 	show(&p, KEY_client_id, c->client_id);
 	show_match(&p, c);
 	if (c->has_password)
-		show_secret(
-		    &p, KEY_password, KEY_password_file, p.password_file);
+		show_secret(&p, passwords, p.password_file);
 	show(&p, KEY_enabled, c->enabled ? "yes" : "no");
 	show_where(&p, c);
 	show_login(&p, c);
@@ -226,7 +230,9 @@ show_one(const struct cli_options *o)
 	if (c != NULL)
 		code = show_device(o, c);
 	else
-		cli_tell("%s has no [device:%s]", o->devices, o->operand);
+		cli_tell("%s has no [device:%s]; a device of a fleet is "
+			 "LABEL/DEVICENAME",
+		    o->devices, o->operand);
 	credmap_unref(map);
 	settings_unref(settings);
 	return code;

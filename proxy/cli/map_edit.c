@@ -87,7 +87,7 @@ tell_none(const struct map_edit *e, const char *label)
 	    escape(shown, sizeof(shown), span_of_string(label)));
 }
 
-/* Of a label with a slash, that of one of many. Tells. */
+/* Of a label with a slash, that of one of a fleet. Tells. */
 static void
 tell_member(const struct map_edit *e, const char *label)
 {
@@ -104,10 +104,9 @@ tell_member(const struct map_edit *e, const char *label)
 		map_text_line(e->text, head, "device_secrets_file"), &table))
 		tell_none(e, label);
 	else
-		cli_tell("%s:%zu: %s is one of the devices of [%s], which "
-			 "stand in a table: change its row in %.*s, or give "
-			 "it a section of its own (device add) with the same "
-			 "product_key and device_name",
+		cli_tell("%s:%zu: %s is one of the fleet [%s]: change its row "
+			 "in %.*s, or give it a section of its own (device "
+			 "add) with the same product_key and device_name",
 		    e->o->devices, head + 1, label, section, (int)table.value.n,
 		    (const char *)table.value.p);
 }

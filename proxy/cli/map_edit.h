@@ -25,7 +25,7 @@ NODISCARD bool map_edit_begin(
     struct map_edit *e, const struct cli_options *o, enum cli_exit *code);
 
 /* The head of a device's section, or MAP_TEXT_NONE after telling that there is
-   none, or that it is one of many that a table has. */
+   none, or that it is one of a fleet. */
 NODISCARD size_t map_edit_find(const struct map_edit *e, const char *label);
 
 /* Whether there is a section of that label. */

@@ -116,8 +116,9 @@ def test_list(site):
     assert lines[0].split()[:3] == ["LABEL", "PRODUCT", "DEVICE"]
     assert lines[1].split()[:6] == [
         "pump-7", "a1B2c3D4e5F", "pump_7",
-        "a1B2c3D4e5F.iot-as-mqtt.cn-shanghai.aliyuncs.com", "yes", "8"]
-    assert lines[1].endswith('client_id="PUMP7"')
+        "a1B2c3D4e5F.iot-as-mqtt.cn-shanghai.aliyuncs.com", "yes",
+        'client_id="PUMP7"']
+    assert lines[1].endswith("(line 8)")
     assert len(site.run("list", "--product", "other").stdout.splitlines()) == 1
 
 
@@ -559,6 +560,63 @@ def test_killed(site):
     assert not beside.exists()
 
 
+# A fleet
+
+
+@pytest.fixture
+def fleet(site):
+    site.path.write_text(MAP + """
+[device:meters]
+product_key = a1B2c3D4e5F
+device_secrets_file = meters.csv
+""")
+    table(site, f"DeviceName,DeviceSecret\nmeter_1,{SECRET}\n"
+          f"meter_2,{SECRET}\n", "meters.csv")
+    return site
+
+
+def test_fleet(fleet):
+    rows = json.loads(fleet.run("list", "--format", "json").stdout)
+    assert [row["label"] for row in rows] == [
+        "pump-7", "fan", "meters/meter_1", "meters/meter_2"]
+    assert rows[3]["line"] == 3
+    assert pathlib.Path(rows[3]["table"]).name == "meters.csv"
+    assert fleet.run("list").stdout.splitlines()[-1].endswith("meters.csv)")
+    shown = fleet.run("show", "meters/meter_2").stdout
+    assert "device_secret = set, from the file meters.csv (line 27)" in shown
+    fleet.run("set", "meters", "enabled=no")
+    fleet.run("set", "meters", "--unset", "enabled")
+    fleet.run("remove", "meters")
+    assert fleet.text == MAP
+
+
+@pytest.mark.parametrize("arguments", [
+    ("set", "meters/meter_2", "enabled=no"), ("remove", "meters/meter_2")])
+def test_one_of_a_fleet_is_not_changed(fleet, arguments):
+    told = fleet.refuses(*arguments)
+    assert "devices.ini:25: meters/meter_2 is one of the fleet" in told
+    assert "[device:meters]" in told and "meters.csv" in told
+    # what it says to do
+    fleet.run("add", "second", "product_key=a1B2c3D4e5F",
+              "device_name=meter_2", "device_secrets_file=meters.csv",
+              "enabled=no")
+    rows = json.loads(fleet.run("list", "--format", "json").stdout)
+    assert {"second", "meters/meter_1"} < {row["label"] for row in rows}
+    assert "meters/meter_2" not in {row["label"] for row in rows}
+
+
+def test_import_of_one_of_a_fleet(fleet):
+    path = table(fleet, "ProductKey,DeviceName,DeviceSecret\n"
+                 f"a1B2c3D4e5F,meter_1,{SECRET}\n"
+                 f"a1B2c3D4e5F,meters,{NEW_SECRET}\n")
+    assert fleet.run("import", path, "--dry-run").stdout.splitlines()[:2] == [
+        f"{path}:2: unchanged meters/meter_1", f"{path}:3: added meters-2"]
+    table(fleet, f"ProductKey,DeviceName,DeviceSecret\n"
+          f"a1B2c3D4e5F,meter_1,{NEW_SECRET}\n")
+    done = fleet.run("import", path, code=3)
+    assert "refused: its secret stands in the table of a fleet" in done.stdout
+
+
 # import
 
 
@@ -652,10 +710,10 @@ def test_diff(site):
         site, text + "[device:lamp]\nproduct_key = a1B2c3D4e5F\n"
         f"device_name = lamp_1\ndevice_secret = {NEW_SECRET}\n", "new.ini"))
     assert done.stdout.splitlines() == [
-        "changed pump-7 (a1B2c3D4e5F/pump_7, line 8): match_client_id;"
+        "changed pump-7 a1B2c3D4e5F/pump_7 (line 8): match_client_id;"
         " stays connected",
-        "changed fan to f (a1B2c3D4e5F/fan_1, line 15): label, port",
-        "added lamp (a1B2c3D4e5F/lamp_1, line 25)",
+        "changed fan to f a1B2c3D4e5F/fan_1 (line 15): label, port",
+        "added lamp a1B2c3D4e5F/lamp_1 (line 25)",
         "1 added, 0 removed, 0 disabled, 2 changed, 0 renamed;"
         " a reload disconnects up to 0 of 2"]
     done = site.run("diff", table(
@@ -666,7 +724,7 @@ def test_diff(site):
         site, MAP[:MAP.index("; in the")] + MAP[MAP.index("; on the"):],
         "new.ini"))
     assert done.stdout.splitlines()[0] == (
-        "removed pump-7 (a1B2c3D4e5F/pump_7, line 8); disconnected")
+        "removed pump-7 a1B2c3D4e5F/pump_7 (line 8); disconnected")
     assert site.run("diff", site.path).stdout.startswith("0 added, 0 removed")
 
 
