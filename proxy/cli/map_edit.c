@@ -138,6 +138,19 @@ map_edit_has(const struct map_edit *e, const char *label)
 }
 
 size_t
+map_edit_append(struct map_edit *e, const char *label)
+{
+	char section[SECTION_MAX];
+	size_t head = name_section(section, label)
+			  ? map_text_append(e->text, section)
+			  : MAP_TEXT_NONE;
+
+	if (head == MAP_TEXT_NONE)
+		cli_tell("out of memory");
+	return head;
+}
+
+size_t
 map_edit_add(struct map_edit *e, const char *label)
 {
 	char section[SECTION_MAX], shown[200];
@@ -157,10 +170,7 @@ map_edit_add(struct map_edit *e, const char *label)
 		    e->o->devices, head + 1, section);
 		return MAP_TEXT_NONE;
 	}
-	head = map_text_append(e->text, section);
-	if (head == MAP_TEXT_NONE)
-		cli_tell("out of memory");
-	return head;
+	return map_edit_append(e, label);
 }
 
 /* Takes out those that exclude <key>. */
@@ -169,7 +179,7 @@ unset_rivals(struct map_edit *e, size_t head, const char *key)
 {
 	static const char *const groups[][4] = {
 	    {"device_secret", "device_secret_file", "device_secrets_file"},
-	    {"password", "password_file"},
+	    {"password", "password_file", "password_hash"},
 	};
 
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {

@@ -35,6 +35,9 @@ bool map_edit_has(const struct map_edit *e, const char *label);
    be one, or is taken, or that there is no memory. */
 NODISCARD size_t map_edit_add(struct map_edit *e, const char *label);
 
+/* The same for a label that can be one, and that is not taken. */
+NODISCARD size_t map_edit_append(struct map_edit *e, const char *label);
+
 /* Sets a key, and takes those out that exclude it: a secret stands in one place
    only. False after telling why the value cannot stand there. */
 NODISCARD bool map_edit_set(

@@ -33,7 +33,9 @@ X("timestamp",       true,  a->timestamp_mode == b->timestamp_mode && \
 X("extra",           true,  same_text(a->extra, b->extra)) \
 X("enabled",         false, a->enabled == b->enabled) \
 X("keep_alive",      true,  a->keep_alive_s == b->keep_alive_s) \
-X("clean_session",   true,  a->clean_session == b->clean_session)
+X("clean_session",   true,  a->clean_session == b->clean_session) \
+X("log_level",       false, a->log.set == b->log.set && \
+			    a->log.level == b->log.level)
 /* clang-format on */
 
 static const struct {

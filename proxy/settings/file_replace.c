@@ -251,6 +251,8 @@ is_unchanged(const struct file_replace *r)
 bool
 file_replace_commit(struct file_replace *r)
 {
+	bool ok;
+
 	if (!is_unchanged(r))
 		return fail(r,
 		    "has been changed by somebody else meanwhile; nothing was "
@@ -262,13 +264,13 @@ file_replace_commit(struct file_replace *r)
 				     "change it on the host")
 			   : fail(r, "cannot be replaced: %s", strerror(errno));
 	r->temp[0] = '\0';
+	ok = fsync(r->folder) == 0 ||
+	     fail(r,
+		 "has been changed, but might not stay so if the power fails "
+		 "now: %s",
+		 strerror(errno));
 	(void)sigprocmask(SIG_SETMASK, &r->signals, NULL);
-	if (fsync(r->folder) != 0)
-		return fail(r,
-		    "has been changed, but might not stay so if the power "
-		    "fails now: %s",
-		    strerror(errno));
-	return true;
+	return ok;
 }
 
 void

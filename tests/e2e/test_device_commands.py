@@ -12,6 +12,7 @@ import select
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import tempfile
 import termios
@@ -438,6 +439,20 @@ def test_owner_and_mode_stay(site):
     now = os.stat(site.path)
     assert (now.st_uid, now.st_gid) == (12345, 23456)
     assert stat.S_IMODE(now.st_mode) == 0o640
+
+
+def test_access_list_stays(site):
+    name = "system.posix_acl_access"
+    entries = [(1, 6, -1), (2, 4, 12345), (4, 4, -1), (16, 4, -1), (32, 0, -1)]
+    acl = struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHi", *entry) for entry in entries)
+    try:
+        os.setxattr(site.path, name, acl)
+    except OSError as why:
+        pytest.skip(f"no access lists here: {why}")
+    site.run("set", "pump-7", "port=1")
+    assert "port = 1" in site.text
+    assert os.getxattr(site.path, name) == acl
 
 
 @pytest.fixture

@@ -96,6 +96,8 @@ static const struct {
     {"", "extra = a=b", "extra!"},
     {"", "keep_alive = 60s", "keep_alive!"},
     {"", "clean_session = yes", "clean_session!"},
+    {"", "log_level = debug", "log_level"},
+    {"log_level = info", "log_level = debug", "log_level"},
     {"enabled = no", "", "enabled"},
     {"enabled = no", "enabled = no\nport = 1", "port"},
 };
@@ -161,6 +163,41 @@ test_another_identity_is_another_device(void **state)
 	assert_string_equal(s->files, "removed a>!\nadded >a\n");
 }
 
+/* Whether a difference can be told by this key. */
+static bool
+is_told(const char *key)
+{
+	uint32_t all = UINT32_MAX;
+	const char *told;
+
+	while ((told = credmap_diff_field(&all)) != NULL)
+		if (strcmp(told, key) == 0)
+			return true;
+	return false;
+}
+
+static void
+test_compares_what_every_key_says(void **state)
+{
+#define X(name, in_product, def, what) #name,
+	static const char *const keys[] = {CREDMAP_KEYS(X)};
+#undef X
+	/* those that are told by another name */
+	static const char *const others[] = {"device_secret_file",
+	    "device_secrets_file", "password_file", "region", "instance"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LENGTH(keys); i++) {
+		bool known = is_told(keys[i]);
+
+		for (size_t j = 0; j < ARRAY_LENGTH(others); j++)
+			known = known || strcmp(others[j], keys[i]) == 0;
+		if (!known)
+			fail_msg("%s: add it to the fields of credmap_diff.c",
+			    keys[i]);
+	}
+}
+
 static void
 test_names_a_secret_that_differs(void **state)
 {
@@ -181,6 +218,7 @@ main(void)
 	cmocka_unit_test_setup_teardown(name, scratch_setup, scratch_teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_names_what_differs),
+	    TEST(test_compares_what_every_key_says),
 	    TEST(test_names_a_secret_that_differs),
 	    TEST(test_tells_what_has_become_of_each),
 	    TEST(test_another_identity_is_another_device),
