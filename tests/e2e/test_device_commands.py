@@ -213,17 +213,19 @@ def test_add_and_remove_leave_no_trace(site, text):
 
 
 def test_running_proxy_takes_a_device_over(cloud, start, dial):
+    """By itself, and nobody else notices."""
     entry, added = cloud.device(), cloud.device()
-    proxy = start(cloud, entry)
+    proxy = start(cloud, entry, reload={"interval": "1h"})  # it hears of it
     device = dial(proxy)
     device.log_in(entry["label"])
 
     def change(*arguments, stdin=""):
+        since = proxy.mark()
         subprocess.run(
             [program(), "device", *arguments, "--config",
              proxy.folder / "proxy.ini"], input=stdin, text=True, check=True,
             timeout=TIMEOUT, capture_output=True)
-        assert proxy.reload()["event"] == "reloaded"
+        proxy.wait_log("reloaded", since=since)
 
     change("add", added["label"], "--secret-stdin",
            *(f"{key}={added[key]}"
