@@ -187,6 +187,8 @@ show_login(const struct places *p, const struct credential *c)
 	    c->clean_session == CLEAN_AS_DEVICE ? "device"
 	    : c->clean_session == CLEAN_YES     ? "yes"
 						: "no");
+	if (c->log.set)
+		show(p, KEY_log_level, log_level_word(c->log.level));
 }
 
 static enum cli_exit

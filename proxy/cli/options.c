@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -101,6 +102,97 @@ find_files(const struct cli_command *command, struct cli_options *o)
 	return CLI_OK;
 }
 
+/* Options that have a text, and where it goes. */
+static const struct {
+	int option;
+	size_t at;
+} texts[] = {
+    {'a', offsetof(struct cli_options, address)},
+    {'c', offsetof(struct cli_options, settings)},
+    {'d', offsetof(struct cli_options, devices)},
+    {'f', offsetof(struct cli_options, format)},
+    {'i', offsetof(struct cli_options, client_id)},
+    {'p', offsetof(struct cli_options, product)},
+    {'s', offsetof(struct cli_options, socket)},
+    {'t', offsetof(struct cli_options, timestamp)},
+    {'u', offsetof(struct cli_options, username)},
+    {'F', offsetof(struct cli_options, secret_file)},
+};
+
+/* Those that are there or not. */
+static const struct {
+	int option;
+	size_t at;
+} flags[] = {
+    {'j', offsetof(struct cli_options, json)},
+    {'n', offsetof(struct cli_options, dry_run)},
+    {'P', offsetof(struct cli_options, secret_prompt)},
+    {'S', offsetof(struct cli_options, secret_stdin)},
+};
+
+/* Takes an option of the two tables; false: it is in none. */
+static bool
+take_simple(int option, struct cli_options *out)
+{
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (texts[i].option == option) {
+			*(const char **)(void *)((char *)out + texts[i].at) =
+			    optarg;
+			return true;
+		}
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		if (flags[i].option == option) {
+			*(bool *)((char *)out + flags[i].at) = true;
+			return true;
+		}
+	return false;
+}
+
+static enum cli_exit
+take_level(const struct cli_command *command, struct cli_options *out)
+{
+	if (strlen(optarg) != 1 || optarg[0] < '3' || optarg[0] > '5')
+		return cli_misused(command,
+		    "%s: --level '%s' is none of 3, 4 and 5", command->name,
+		    optarg);
+	out->level = (uint8_t)(optarg[0] - '0');
+	return CLI_OK;
+}
+
+static enum cli_exit
+take_unset(const struct cli_command *command, struct cli_options *out)
+{
+	if (out->unset_count == CLI_UNSET_MAX)
+		return cli_misused(
+		    command, "%s: too many times --unset", command->name);
+	out->unset[out->unset_count++] = optarg;
+	return CLI_OK;
+}
+
+/* Takes what getopt_long() has found. False as cli_options_read(). */
+static bool
+take_option(const struct cli_command *command, int option,
+    struct cli_options *out, enum cli_exit *code)
+{
+	if (take_simple(option, out))
+		return true;
+	switch (option) {
+	case 'l':
+		*code = take_level(command, out);
+		break;
+	case 'U':
+		*code = take_unset(command, out);
+		break;
+	case 'h':
+		cli_help(command);
+		return false;
+	default: /* getopt_long() has said what is wrong */
+		cli_tell("try '" CLI_PROGRAM " %s --help'", command->name);
+		*code = CLI_USAGE;
+	}
+	return *code == CLI_OK;
+}
+
 bool
 cli_options_read(const struct cli_command *command, int argc, char **argv,
     struct cli_options *out, enum cli_exit *code)
@@ -112,79 +204,9 @@ cli_options_read(const struct cli_command *command, int argc, char **argv,
 	*code = CLI_OK;
 	argv[0] = program; /* what getopt_long() begins its messages with */
 	while ((option = getopt_long(
-		    argc, argv, "h", command->options, NULL)) != -1) {
-		switch (option) {
-		case 'c':
-			out->settings = optarg;
-			break;
-		case 'd':
-			out->devices = optarg;
-			break;
-		case 't':
-			out->timestamp = optarg;
-			break;
-		case 'i':
-			out->client_id = optarg;
-			break;
-		case 'u':
-			out->username = optarg;
-			break;
-		case 'a':
-			out->address = optarg;
-			break;
-		case 's':
-			out->socket = optarg;
-			break;
-		case 'j':
-			out->json = true;
-			break;
-		case 'p':
-			out->product = optarg;
-			break;
-		case 'f':
-			out->format = optarg;
-			break;
-		case 'P':
-			out->secret_prompt = true;
-			break;
-		case 'F':
-			out->secret_file = optarg;
-			break;
-		case 'S':
-			out->secret_stdin = true;
-			break;
-		case 'n':
-			out->dry_run = true;
-			break;
-		case 'U':
-			if (out->unset_count == CLI_UNSET_MAX) {
-				*code = cli_misused(command,
-				    "%s: too many times --unset",
-				    command->name);
-				return false;
-			}
-			out->unset[out->unset_count++] = optarg;
-			break;
-		case 'l':
-			if (strlen(optarg) != 1 || optarg[0] < '3' ||
-			    optarg[0] > '5') {
-				*code = cli_misused(command,
-				    "%s: --level '%s' is none of 3, 4 and 5",
-				    command->name, optarg);
-				return false;
-			}
-			out->level = (uint8_t)(optarg[0] - '0');
-			break;
-		case 'h':
-			cli_help(command);
+		    argc, argv, "h", command->options, NULL)) != -1)
+		if (!take_option(command, option, out, code))
 			return false;
-		default: /* getopt_long() has said what is wrong */
-			cli_tell(
-			    "try '" CLI_PROGRAM " %s --help'", command->name);
-			*code = CLI_USAGE;
-			return false;
-		}
-	}
 	*code = take_operands(command, argc - optind, argv + optind, out);
 	if (*code == CLI_OK)
 		*code = find_files(command, out);
