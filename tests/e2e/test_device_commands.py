@@ -20,6 +20,7 @@ import time
 
 import pytest
 
+from kernel import wait_until
 from proxy import ROOT, TIMEOUT, environment, program
 
 SECRET = "never-to-be-seen"
@@ -567,8 +568,7 @@ def test_killed(site):
     beside = site.folder / ".devices.ini.edit"
     with subprocess.Popen(site.argv("set", "pump-7", "port=1"),
                           stderr=subprocess.DEVNULL) as process:
-        while not beside.exists() and process.poll() is None:
-            time.sleep(0.001)
+        wait_until(lambda: beside.exists() or process.poll() is not None)
         process.kill()
     assert site.text in (big, changed)
     subprocess.run(site.argv("set", "pump-7", "port=1"), check=True,
