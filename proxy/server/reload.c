@@ -112,8 +112,10 @@ load(struct reload *r, const struct server_files *files,
 	    is_emptied(r, files->devices, present_map))
 		return false;
 	r->trust = trust_new(r->settings, &why);
-	if (r->trust != NULL)
+	if (r->trust != NULL) {
+		credmap_diff(present_map, r->map, NULL, NULL, &r->counts);
 		return true;
+	}
 	log_write(LOG_ERROR, "config_complaint", "text=\"%s\"", why.text);
 	map_refusal_add(&r->refusal,
 	    files->settings != NULL ? files->settings : "", 0, why.text);

@@ -13,6 +13,7 @@
 #include "server/map_state.h"
 #include "server/watch.h"
 #include "settings/credmap.h"
+#include "settings/credmap_diff.h"
 #include "settings/settings.h"
 
 #include <stdbool.h>
@@ -27,6 +28,7 @@ struct reload {
 	struct settings *settings;
 	struct trust *trust;
 	struct credmap *map;
+	struct credmap_counts counts; /* what is new in <map> */
 };
 
 /*

@@ -124,6 +124,8 @@ tell_fixed(void *arg, const char *section, const char *key)
 static void
 adopt(struct server *s, struct reload *r)
 {
+	const struct credmap_counts *n = &r->counts;
+
 	settings_fixed_changes(s->at_start, r->settings, tell_fixed, NULL);
 	log_set_level(r->settings->log_level);
 	reload_warn_insecure(r->settings);
@@ -144,7 +146,12 @@ adopt(struct server *s, struct reload *r)
 	s->trust = trust_ref(r->trust);
 	map_state_loaded(&s->map_state, credmap_count(s->map), clock_wall_ms());
 	s->map_state.reloads++;
-	log_write(LOG_NOTICE, "reloaded", "devices=%zu", credmap_count(s->map));
+	log_write(LOG_NOTICE, "reloaded",
+	    "devices=%zu added=%zu removed=%zu disabled=%zu changed=%zu"
+	    " renamed=%zu disconnects=%zu",
+	    credmap_count(s->map), n->of[CREDMAP_ADDED], n->of[CREDMAP_REMOVED],
+	    n->of[CREDMAP_DISABLED], n->of[CREDMAP_CHANGED],
+	    n->of[CREDMAP_RENAMED], n->disconnects);
 }
 
 static void

@@ -140,8 +140,10 @@ def test_the_map_is_edited_under_load(cloud, site, dial, listen):
 
     # one secret is replaced: by one that the cloud does not take, and back
     rekeyed, *others = entries
-    edit(put, map_of({**rekeyed, "device_secret": "no-such-secret"},
-                     *others))
+    told = edit(put, map_of({**rekeyed, "device_secret": "no-such-secret"},
+                            *others))
+    assert told.items() >= {"added": "0", "removed": "0", "changed": "1",
+                            "disconnects": "1"}.items()
     assert traffic.closed == {rekeyed["label"]}
     device = dial(proxy)
     device.send_connect(rekeyed["label"])
@@ -151,12 +153,16 @@ def test_the_map_is_edited_under_load(cloud, site, dial, listen):
 
     # one device is added
     added = cloud.device()
-    edit(put, map_of(rekeyed, *others, added))
+    told = edit(put, map_of(rekeyed, *others, added))
+    assert told.items() >= {"added": "1", "removed": "0", "changed": "0",
+                            "disconnects": "0"}.items()
     dial(proxy).log_in(added["label"])
 
     # one is removed
     removed, *stay = others
-    edit(write, map_of(rekeyed, *stay, added))
+    told = edit(write, map_of(rekeyed, *stay, added))
+    assert told.items() >= {"added": "0", "removed": "1", "changed": "0",
+                            "disconnects": "1"}.items()
     assert traffic.closed == {rekeyed["label"], removed["label"]}
     device = dial(proxy)
     device.send_connect(removed["label"])
