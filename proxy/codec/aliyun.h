@@ -71,6 +71,34 @@ NODISCARD bool aliyun_sign(const struct aliyun_identity *who,
 
 void aliyun_login_wipe(struct aliyun_login *login);
 
+/*
+ * The login of a device that signs it itself, as old firmware of the platform
+ * does that was made to talk to the cloud without a gateway. Spans into its
+ * CONNECT; any bytes.
+ */
+struct aliyun_claim {
+	struct span client_id;  /* before the first bar; may be empty */
+	struct span parameters; /* between the first bar and the last */
+	struct span device_name;
+	struct span product_key;
+};
+
+/* True when the two fields have the form that aliyun_sign() gives them, within
+   the bounds above. */
+NODISCARD bool aliyun_claim_read(
+    struct span client_id, struct span username, struct aliyun_claim *out);
+
+/*
+ * True when <password> is the claim's signature with <device_secret>: hex in
+ * capitals or not, over client id, names and, if there is one, the timestamp
+ * (1 to 20 digits), by the signmethod of the parameters, hmacmd5 when they have
+ * none. An empty client id may be signed as empty or not at all. False also
+ * when signmethod or timestamp comes twice. How old the timestamp is does not
+ * matter. In constant time for signatures of one length.
+ */
+NODISCARD bool aliyun_claim_signed(const struct aliyun_claim *claim,
+    const struct secret *device_secret, struct span password);
+
 /* True when <text> tells a login: the parameters of any client identifier, or
    the user name of this device. */
 NODISCARD bool aliyun_tells_login(

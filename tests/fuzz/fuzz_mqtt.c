@@ -1,9 +1,11 @@
 /*
  * The input is a stream of MQTT packets: their headers are scanned, CONNECT
- * and CONNACK are read, written, and read again.
+ * and CONNACK are read, written, and read again. A login that is signed must
+ * not pass for one of a secret that nobody has.
  */
 #include "fuzz.h"
 
+#include "codec/aliyun.h"
 #include "codec/mqtt.h"
 #include "codec/mqtt_connack.h"
 #include "codec/mqtt_connect.h"
@@ -29,6 +31,20 @@ connect_equal(const struct mqtt_connect *a, const struct mqtt_connect *b)
 }
 
 static void
+try_claim(const struct mqtt_connect *c)
+{
+	struct aliyun_claim claim;
+	struct secret k = {0};
+
+	if (!aliyun_claim_read(c->client_id, c->username, &claim))
+		return;
+	MUST(claim.client_id.n + claim.parameters.n + 2 == c->client_id.n);
+	MUST(claim.device_name.n + claim.product_key.n + 1 == c->username.n);
+	MUST(secret_set(&k, SPAN_OF("nobody's")));
+	MUST(!aliyun_claim_signed(&claim, &k, c->password));
+}
+
+static void
 try_connect(struct span packet)
 {
 	struct mqtt_connect c, again;
@@ -50,6 +66,7 @@ try_connect(struct span packet)
 	MUST(mqtt_connect_read((struct span){out, n}, &again, NULL));
 	MUST(connect_equal(&c, &again));
 	free(out);
+	try_claim(&c);
 }
 
 static void

@@ -258,6 +258,191 @@ test_a_text_that_tells_a_login(void **state)
 	guard_free(&g);
 }
 
+/* ---- logins that devices have signed ---- */
+
+/* Whether the device that sends these three proves to have <secret>. */
+static bool
+proves(struct span client_id, struct span username, struct span password,
+    const char *secret)
+{
+	struct guard g[3] = {0};
+	struct aliyun_claim claim;
+	struct secret k = {0};
+	bool ok;
+
+	assert_true(secret_set(&k, span_of_string(secret)));
+	ok = aliyun_claim_read(guard_copy(&g[0], client_id),
+		 guard_copy(&g[1], username), &claim) &&
+	     aliyun_claim_signed(&claim, &k, guard_copy(&g[2], password));
+	for (size_t i = 0; i < ARRAY_LENGTH(g); i++)
+		guard_free(&g[i]);
+	return ok;
+}
+
+static void
+test_every_vector_proves_itself(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LENGTH(vectors); i++) {
+		const struct vector *v = &vectors[i];
+		struct span id = span_of_string(v->wire_client_id);
+		struct span name = span_of_string(v->wire_username);
+		char hex[65];
+		size_t n = strlen(v->password);
+
+		print_message("%s\n", v->name);
+		memcpy(hex, v->password, n + 1);
+		assert_true(proves(id, name, span_of_string(hex), v->secret));
+		assert_false(proves(id, name, span_of_string(hex), "other"));
+		assert_false(proves(
+		    id, name, (struct span){(uint8_t *)hex, n - 1}, v->secret));
+		for (size_t at = 0; at < n; at++) {
+			hex[at] ^= 1;
+			assert_false(
+			    proves(id, name, span_of_string(hex), v->secret));
+			hex[at] ^= 1;
+		}
+		for (size_t at = 0; at < n; at++)
+			if (hex[at] >= 'a')
+				hex[at] = (char)(hex[at] - 'a' + 'A');
+		assert_true(proves(id, name, span_of_string(hex), v->secret));
+	}
+}
+
+/* Of V1, V2 and V4, with the fields written as devices write them. */
+static void
+test_claims(void **state)
+{
+	static const char *const v1 = "14b198324fe55e1d3c88f2e705e201ee";
+	static const char *const v2 =
+	    "fafd82a3d602b37fb0fa8b7892f24a477f851a14";
+	static const char *const v4 = "2ce7304ec0ddd548eb1492d65ac0b334";
+	const struct {
+		struct span client_id;
+		struct span username;
+		const char *password;
+		bool proves;
+	} rows[] = {
+	    /* no signmethod is hmacmd5; what else is there is not signed */
+	    {SPAN_OF("12345|securemode=3,timestamp=789|"), SPAN_OF("device&pk"),
+		v1, true},
+	    {SPAN_OF("12345|timestamp=789,_v=aos-r-3.0.3,lan=JS|Ali,gw=0,|"),
+		SPAN_OF("device&pk"), v1, true},
+	    {SPAN_OF("12345||"), SPAN_OF("device&pk"), v4, true},
+	    {SPAN_OF("12345|,|"), SPAN_OF("device&pk"), v4, true},
+	    {SPAN_OF("12345|=,==,x,timestampx=1,xtimestamp=1|"),
+		SPAN_OF("device&pk"), v4, true},
+	    {SPAN_OF("12345|signmethod=hmacsha1,timestamp=789,ext=1,ext=2|"),
+		SPAN_OF("device&pk"), v2, true},
+	    /* another method, another time, another id */
+	    {SPAN_OF("12345|signmethod=hmacsha256,timestamp=789|"),
+		SPAN_OF("device&pk"), v2, false},
+	    {SPAN_OF("12345|signmethod=hmacsha1,timestamp=788|"),
+		SPAN_OF("device&pk"), v2, false},
+	    {SPAN_OF("12345|signmethod=hmacsha1|"), SPAN_OF("device&pk"), v2,
+		false},
+	    {SPAN_OF("12346|signmethod=hmacsha1,timestamp=789|"),
+		SPAN_OF("device&pk"), v2, false},
+	    /* said twice, unknown, not a number */
+	    {SPAN_OF("12345|signmethod=hmacsha1,signmethod=hmacsha1,"
+		     "timestamp=789|"),
+		SPAN_OF("device&pk"), v2, false},
+	    {SPAN_OF("12345|timestamp=789,timestamp=789|"),
+		SPAN_OF("device&pk"), v1, false},
+	    {SPAN_OF("12345|signmethod=hmacMD5,timestamp=789|"),
+		SPAN_OF("device&pk"), v1, false},
+	    {SPAN_OF("12345|signmethod=,timestamp=789|"), SPAN_OF("device&pk"),
+		v1, false},
+	    {SPAN_OF("12345|signmethod,timestamp=789|"), SPAN_OF("device&pk"),
+		v1, false},
+	    {SPAN_OF("12345|timestamp=|"), SPAN_OF("device&pk"), v4, false},
+	    {SPAN_OF("12345|timestamp|"), SPAN_OF("device&pk"), v4, false},
+	    {SPAN_OF("12345|timestamp=789\0|"), SPAN_OF("device&pk"), v1,
+		false},
+	    {SPAN_OF("12345|timestamp=000000000000000000789|"),
+		SPAN_OF("device&pk"), v1, false},
+	    /* a value may not run into the next name */
+	    {SPAN_OF("12345deviceNamedevice|timestamp=789|"), SPAN_OF("&pk"),
+		v1, false},
+	    /* not of the form */
+	    {SPAN_OF("12345|timestamp=789"), SPAN_OF("device&pk"), v1, false},
+	    {SPAN_OF("12345|timestamp=789|x"), SPAN_OF("device&pk"), v1, false},
+	    {SPAN_OF("12345"), SPAN_OF("device&pk"), v4, false},
+	    {SPAN_OF("12345|"), SPAN_OF("device&pk"), v4, false},
+	    {SPAN_OF("|"), SPAN_OF("device&pk"), v4, false},
+	    {SPAN_OF(""), SPAN_OF(""), "", false},
+	    {SPAN_OF("12345||"), SPAN_OF("devicepk"), v4, false},
+	    {SPAN_OF("12345||"), SPAN_OF("device&"), v4, false},
+	    {SPAN_OF("12345||"), SPAN_OF("&pk"), v4, false},
+	    {SPAN_OF("12345||"), SPAN_OF("device&pk&"), v4, false},
+	    {SPAN_OF("12345||"), SPAN_OF("device\0&pk"), v4, false},
+	    {SPAN_OF("12345||"), SPAN_OF("device&pk"), "", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LENGTH(rows); i++)
+		if (proves(rows[i].client_id, rows[i].username,
+			span_of_string(rows[i].password),
+			"secret") != rows[i].proves)
+			fail_msg("row %zu", i);
+}
+
+/* A client id with an empty value: signed as empty, or not signed. */
+static void
+test_claim_without_client_id(void **state)
+{
+	static const struct span id =
+	    SPAN_OF("|signmethod=hmacsha256,timestamp=789|");
+	static const struct span bare = SPAN_OF("|signmethod=hmacsha256|");
+
+	(void)state;
+	assert_true(proves(id, SPAN_OF("device&pk"),
+	    span_of_string(vectors[9].password), "secret"));
+	assert_true(proves(bare, SPAN_OF("device&pk"),
+	    span_of_string(vectors[8].password), "secret"));
+	assert_false(proves(id, SPAN_OF("device&pk"),
+	    span_of_string(vectors[8].password), "secret"));
+}
+
+/* At its bounds, and one byte over each of them. */
+static void
+test_claim_bounds(void **state)
+{
+	static const struct {
+		size_t client_id, device_name, product_key;
+		bool ok;
+	} rows[] = {
+	    {64, 32, 20, true},
+	    {65, 32, 20, false},
+	    {64, 33, 20, false},
+	    {64, 32, 21, false},
+	};
+	struct aliyun_claim claim;
+	struct secret secret = {0};
+
+	(void)state;
+	assert_true(secret_set(&secret, SPAN_OF("secret")));
+	for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+		struct guard a = {0}, b = {0};
+		char id[128], name[128];
+		bool ok;
+
+		(void)snprintf(id, sizeof(id),
+		    "%s|timestamp=18446744073709551615|",
+		    xs(rows[i].client_id));
+		(void)snprintf(name, sizeof(name), "%s&%s",
+		    xs(rows[i].device_name), xs(rows[i].product_key));
+		ok = aliyun_claim_read(guard_copy(&a, span_of_string(id)),
+		    guard_copy(&b, span_of_string(name)), &claim);
+		assert_int_equal(ok, rows[i].ok);
+		if (ok)
+			assert_false(aliyun_claim_signed(&claim, &secret,
+			    SPAN_OF("00000000000000000000000000000000")));
+		guard_free(&a);
+		guard_free(&b);
+	}
+}
+
 static void
 test_sign_method_words(void **state)
 {
@@ -278,6 +463,10 @@ main(void)
 	    cmocka_unit_test(test_bounds),
 	    cmocka_unit_test(test_secret_is_in_no_field_and_login_can_be_wiped),
 	    cmocka_unit_test(test_a_text_that_tells_a_login),
+	    cmocka_unit_test(test_every_vector_proves_itself),
+	    cmocka_unit_test(test_claims),
+	    cmocka_unit_test(test_claim_without_client_id),
+	    cmocka_unit_test(test_claim_bounds),
 	    cmocka_unit_test(test_sign_method_words),
 	};
 
