@@ -35,6 +35,7 @@ X(R_UNKNOWN_DEVICE,       "unknown_device",       5, 0x87, 0x00, "add an entry t
 X(R_ENTRY_DISABLED,       "entry_disabled",       5, 0x87, 0x87, "the device's entry, or its product, says enabled = no in devices.ini") \
 X(R_ADDRESS_NOT_ALLOWED,  "address_not_allowed",  5, 0x87, 0x87, "allow_from of the device's entry, or of its product, does not have the address") \
 X(R_BAD_PASSWORD,         "bad_password",         5, 0x87, 0x00, "the device's password is not the one of its entry in devices.ini")   \
+X(R_BAD_SIGNATURE,        "bad_signature",        5, 0x87, 0x00, "verify_login: the device's login is not signed with its entry's device_secret, or not for that device") \
 X(R_BAD_PACKET,           "bad_packet",           0, 0x00, 0x81, "the device sent bytes that are no MQTT packet")                      \
 X(R_PACKET_TOO_BIG,       "packet_too_big",       0, 0x00, 0x95, "the packet is over [limits] packet_max")                             \
 X(R_SECOND_CONNECT,       "second_connect",       0, 0x00, 0x82, "a device may send CONNECT only once on a connection")                \

@@ -77,7 +77,8 @@ show_device(const struct settings *s, const struct credential *c)
 	(void)printf(
 	    ", %s, answers to", aliyun_sign_method_word(c->sign_method));
 	cli_show_match(c, c->match);
-	(void)printf("%s", c->has_password ? " with its password" : "");
+	(void)printf("%s%s", c->has_password ? " with its password" : "",
+	    c->verify_login ? " with a login signed with its secret" : "");
 	show_rules(c);
 	(void)putchar('\n');
 }

@@ -16,6 +16,8 @@ why_first(enum credmap_rule rule)
 		       " name, then one with an address";
 	case RULE_CASE:
 		return "match_case = yes goes before no";
+	case RULE_LOGIN:
+		return "match_ keys go before the device's own login";
 	case RULE_PREFIX:
 		break;
 	}
@@ -39,6 +41,21 @@ show_demands(const struct credential *c, const struct network *address)
 	}
 	if (c->has_password)
 		(void)puts("it has to show its password");
+	if (c->verify_login)
+		(void)puts("it has to show a login signed with its secret");
+}
+
+/* By what the entry that a search has come to fits. */
+static void
+show_fit(const struct credmap_search *search, const struct credential *c)
+{
+	if (search->by_login) {
+		(void)printf(" the device's own login, %s&%s", c->device_name,
+		    c->product_key);
+		return;
+	}
+	cli_show_match(c, c->match);
+	(void)printf("%s", c->match_case ? "" : ", match_case = no");
 }
 
 /* False: no entry fits. */
@@ -55,38 +72,20 @@ show_fitting(const struct credmap *map, const struct credmap_shown *shown)
 	(void)printf("device %s answers ", first->label);
 	cli_show_line(first);
 	(void)printf(", by");
-	cli_show_match(first, first->match);
-	(void)printf("%s\n", first->match_case ? "" : ", match_case = no");
+	show_fit(&search, first);
+	(void)putchar('\n');
 	show_demands(first, &shown->address);
 	while ((c = credmap_search_next(&search)) != NULL) {
 		(void)printf("device %s fits too ", c->label);
 		cli_show_line(c);
 		(void)printf(", by");
-		cli_show_match(c, c->match);
-		(void)printf("%s, but %s\n",
-		    c->match_case ? "" : ", match_case = no",
-		    why_first(credmap_rule_between(first, c)));
+		show_fit(&search, c);
+		(void)printf(", but %s\n",
+		    why_first(search.by_login
+				  ? RULE_LOGIN
+				  : credmap_rule_between(first, c)));
 	}
 	return true;
-}
-
-/* Which keys of an entry the device has, bits of enum match_keys. */
-static unsigned
-fitting_keys(const struct credential *c, const struct credmap_shown *shown,
-    bool match_case)
-{
-	unsigned keys = 0;
-
-	if (c->match & MATCH_CLIENT_ID &&
-	    credmap_fits_text(c->match_client_id, shown->client_id, match_case))
-		keys |= MATCH_CLIENT_ID;
-	if (c->match & MATCH_USERNAME &&
-	    credmap_fits_text(c->match_username, shown->username, match_case))
-		keys |= MATCH_USERNAME;
-	if (c->match & MATCH_ADDRESS &&
-	    network_has(&c->match_network, &shown->address))
-		keys |= MATCH_ADDRESS;
-	return keys;
 }
 
 /* Entries of which it has something, but not all. */
@@ -97,15 +96,15 @@ show_near(const struct credmap *map, const struct credmap_shown *shown)
 
 	for (size_t i = 0; i < credmap_count(map); i++) {
 		const struct credential *c = credmap_at(map, i);
-		unsigned any_case = fitting_keys(c, shown, false);
+		unsigned any_case = credmap_fitting_keys(c, shown, false);
 
 		if (any_case == 0 || ++near > NEAR_MAX)
 			continue;
 		(void)printf("device %s ", c->label);
 		cli_show_line(c);
 		(void)printf(" also needs");
-		cli_show_match(
-		    c, c->match & ~fitting_keys(c, shown, c->match_case));
+		cli_show_match(c,
+		    c->match & ~credmap_fitting_keys(c, shown, c->match_case));
 		(void)puts(any_case == c->match
 			       ? " to the letter, or match_case = no"
 			       : "");

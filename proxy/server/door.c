@@ -6,6 +6,7 @@
 #include "codec/mqtt.h"
 #include "codec/mqtt_connect.h"
 #include "session/linger.h"
+#include "settings/proof.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -234,13 +235,10 @@ judge(struct visitor *v, const struct mqtt_connect *c, size_t connect_bytes)
 	else if (credential_refuses(entry, &shown.address) != R_NONE)
 		(void)fault_set(&why, credential_refuses(entry, &shown.address),
 		    "entry %s", entry->label);
-	else if (!credential_password_right(
-		     entry, c->has_password, c->password))
-		(void)fault_set(&why, R_BAD_PASSWORD, "entry %s%s",
-		    entry->label,
-		    c->has_password ? "" : "; the device sent none");
 	else if (v->too_many != R_NONE)
 		(void)fault_set(&why, v->too_many, "entry %s", entry->label);
+	else
+		(void)!proof_given(entry, c, &why);
 	if (why.why != R_NONE)
 		refuse(v, c, entry, &why);
 	else

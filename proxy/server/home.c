@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "session/session.h"
+#include "settings/proof.h"
 
 #include <openssl/rand.h>
 #include <pthread.h>
@@ -158,35 +159,36 @@ on_last_written(void *arg)
 	tell_when_drained(arg);
 }
 
+/* Why the present map does not let a device in that waits; R_NONE: it does.
+   What it has shown at the door is not looked at again. */
+static enum reason
+refused_now(const struct knock *k, const struct credential *entry)
+{
+	enum reason why;
+
+	if (entry == NULL)
+		return R_ENTRY_REMOVED;
+	why = credential_refuses(entry, &k->address);
+	if (why != R_NONE)
+		return why;
+	return proof_same(k->entry, entry) ? R_NONE : R_ENTRY_CHANGED;
+}
+
 /* A device that waits is let in by the present map, or not at all. */
 static void
 remap_waiting(struct home *h, struct identity *id)
 {
 	struct knock *k = id->waiting;
 	const struct credential *entry;
-	struct mqtt_connect c;
-	struct span connect;
-	enum reason refused;
+	enum reason why;
 
 	if (k == NULL || h->map == NULL || k->map == h->map)
 		return;
-	connect = (struct span){buffer_span(&k->bytes).p, k->connect_bytes};
 	entry = credmap_by_identity(h->map, id->product_key, id->device_name);
-	if (entry == NULL) {
+	why = refused_now(k, entry);
+	if (why != R_NONE) {
 		id->waiting = NULL;
-		turn_away(h, k, R_ENTRY_REMOVED);
-		return;
-	}
-	refused = credential_refuses(entry, &k->address);
-	if (refused != R_NONE) {
-		id->waiting = NULL;
-		turn_away(h, k, refused);
-		return;
-	}
-	if (!mqtt_connect_read(connect, &c, NULL) ||
-	    !credential_password_right(entry, c.has_password, c.password)) {
-		id->waiting = NULL;
-		turn_away(h, k, R_BAD_PASSWORD);
+		turn_away(h, k, why);
 		return;
 	}
 	k->entry = entry;

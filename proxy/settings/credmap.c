@@ -15,6 +15,7 @@
  */
 enum {
 	MATCH_ALL = MATCH_CLIENT_ID | MATCH_USERNAME | MATCH_ADDRESS,
+	KEY_STEPS = 2 * MATCH_ALL, /* of a search */
 	KIND_ANY_CASE = 8,
 	KIND_LABEL = 16,
 	KIND_IDENTITY = 17,
@@ -450,16 +451,17 @@ look_up_shown(const struct credmap_search *search, unsigned kind, uint8_t bits)
 	return look_up(search->map, &key);
 }
 
-/* The order the header promises: that of the numbers of enum match_keys, each
-   of them first to the letter; then that of the lengths. */
-const struct credential *
-credmap_search_next(struct credmap_search *search)
+/* The next one that fits by its keys. The order is the one the header promises:
+   that of the numbers of enum match_keys, each of them first to the letter;
+   then that of the lengths. */
+static const struct credential *
+next_by_keys(struct credmap_search *search)
 {
 	static const struct lengths once = {.count = 1};
 	const struct credmap *map = search->map;
 	const struct network *address = &search->shown->address;
 
-	for (; search->step < 2 * MATCH_ALL; search->step++) {
+	for (; search->step < KEY_STEPS; search->step++) {
 		unsigned match = MATCH_ALL - search->step / 2;
 		unsigned kind =
 		    match | (search->step % 2 != 0 ? KIND_ANY_CASE : 0);
@@ -482,6 +484,40 @@ credmap_search_next(struct credmap_search *search)
 	return NULL;
 }
 
+/* The entry that the device's own login names, unless it fits by its keys. */
+static const struct credential *
+by_login(const struct credmap_search *search)
+{
+	const struct credmap_shown *shown = search->shown;
+	struct aliyun_claim claim;
+	const struct credential *c;
+	struct key key = {.kind = KIND_IDENTITY};
+
+	if (!aliyun_claim_read(shown->client_id, shown->username, &claim))
+		return NULL;
+	key.parts[0] = claim.product_key;
+	key.parts[1] = claim.device_name;
+	c = look_up(search->map, &key);
+	if (c == NULL ||
+	    credmap_fitting_keys(c, shown, c->match_case) == c->match ||
+	    (c->match & MATCH_ADDRESS &&
+		!network_has(&c->match_network, &shown->address)))
+		return NULL;
+	return c;
+}
+
+const struct credential *
+credmap_search_next(struct credmap_search *search)
+{
+	const struct credential *c = next_by_keys(search);
+
+	if (c != NULL || search->step > KEY_STEPS)
+		return c;
+	search->step++;
+	search->by_login = true;
+	return by_login(search);
+}
+
 const struct credential *
 credmap_find(const struct credmap *map, const struct credmap_shown *shown)
 {
@@ -499,14 +535,32 @@ credmap_rule_between(const struct credential *a, const struct credential *b)
 	return match_kind(a) != match_kind(b) ? RULE_CASE : RULE_PREFIX;
 }
 
-bool
-credmap_fits_text(const char *asked, struct span text, bool match_case)
+static bool
+fits_text(const char *asked, struct span text, bool match_case)
 {
 	const unsigned kind = match_case ? 0 : KIND_ANY_CASE;
 	const struct key a = {kind, {span_of_string(asked)}};
 	const struct key b = {kind, {text}};
 
 	return same_key(&a, &b);
+}
+
+unsigned
+credmap_fitting_keys(const struct credential *c,
+    const struct credmap_shown *shown, bool match_case)
+{
+	unsigned keys = 0;
+
+	if (c->match & MATCH_CLIENT_ID &&
+	    fits_text(c->match_client_id, shown->client_id, match_case))
+		keys |= MATCH_CLIENT_ID;
+	if (c->match & MATCH_USERNAME &&
+	    fits_text(c->match_username, shown->username, match_case))
+		keys |= MATCH_USERNAME;
+	if (c->match & MATCH_ADDRESS &&
+	    network_has(&c->match_network, &shown->address))
+		keys |= MATCH_ADDRESS;
+	return keys;
 }
 
 static bool
@@ -524,14 +578,6 @@ credential_refuses(const struct credential *c, const struct network *address)
 	if (!c->enabled)
 		return R_ENTRY_DISABLED;
 	return may_come_from(c, address) ? R_NONE : R_ADDRESS_NOT_ALLOWED;
-}
-
-bool
-credential_password_right(
-    const struct credential *c, bool has_password, struct span password)
-{
-	return !c->has_password ||
-	       (has_password && secret_eq(&c->password, password));
 }
 
 uint16_t

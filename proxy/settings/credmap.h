@@ -56,6 +56,7 @@ X(match_case,         true,  "yes", "no: match_client_id and match_username in c
 X(allow_from,         true,  NULL, "addresses and prefixes it may come from, up to 8; any when left out") \
 X(password,           false, NULL, "the password the device must show") \
 X(password_file,      false, NULL, "a file that holds it, relative to the map's folder") \
+X(verify_login,       true,  "no", "yes: the device must show a login signed with its device_secret, as to the cloud") \
 X(region,             true,  NULL, "of a legacy public instance: the region, such as cn-shanghai") \
 X(instance,           true,  NULL, "of any other instance: its id") \
 X(host,               true,  NULL, "any other host name or address") \
@@ -119,6 +120,7 @@ struct credential {
 	bool enabled;      /* otherwise it is refused */
 	bool has_password; /* the device must show <password> */
 	struct secret password;
+	bool verify_login; /* ... a login signed with <device_secret> */
 	struct secret device_secret;
 	/* Where it stands, for messages: the line of its section, or of its row
 	   when it is one of a fleet. */
@@ -174,6 +176,12 @@ struct credmap_shown {
  *    address.
  * 2. One with client id and user name to the letter (match_case = yes).
  * 3. An address before a longer prefix before a shorter one.
+ * 4. One that fits by its keys before one that fits by the device's own login.
+ *
+ * A device that signs its login itself (codec/aliyun.h) says with it which
+ * device of the cloud it is. The entry of that one fits without any key; only
+ * the match_address it may have must hold. Whether the signature is right does
+ * not count here.
  */
 const struct credential *credmap_find(
     const struct credmap *map, const struct credmap_shown *shown);
@@ -185,6 +193,7 @@ struct credmap_search {
 	const struct credmap_shown *shown;
 	unsigned step;   /* of the first two rules */
 	unsigned prefix; /* of the third */
+	bool by_login;   /* the last one is there by the device's own login */
 };
 
 void credmap_search_begin(struct credmap_search *search,
@@ -193,14 +202,16 @@ void credmap_search_begin(struct credmap_search *search,
 /* The next one, or NULL. */
 const struct credential *credmap_search_next(struct credmap_search *search);
 
-/* By which rule one of two entries that fit the same device goes before the
-   other. */
-enum credmap_rule { RULE_KEYS = 1, RULE_CASE, RULE_PREFIX };
+/* By which rule one of two entries that fit the same device by their keys goes
+   before the other. RULE_LOGIN is that of the search's <by_login>. */
+enum credmap_rule { RULE_KEYS = 1, RULE_CASE, RULE_PREFIX, RULE_LOGIN };
 enum credmap_rule credmap_rule_between(
     const struct credential *a, const struct credential *b);
 
-/* Whether <text> is what an entry asks for, client id or user name. */
-bool credmap_fits_text(const char *asked, struct span text, bool match_case);
+/* Which keys of an entry the device has, bits of enum match_keys; all of them
+   are c->match. Without <match_case> capitals do not count. */
+unsigned credmap_fitting_keys(const struct credential *c,
+    const struct credmap_shown *shown, bool match_case);
 
 /* Why a device at <address> is not let in, whatever its password: disabled, or
    it may not come from there. R_NONE: it is. */
@@ -211,11 +222,6 @@ enum reason credential_refuses(
    place, login and local password; the label, what says which device it is
    and whether it is let in, and the log level do not count. */
 bool credential_same(const struct credential *a, const struct credential *b);
-
-/* True unless the entry has a local password and the device sent none, or
-   another one. In constant time for passwords of one length. */
-NODISCARD bool credential_password_right(
-    const struct credential *c, bool has_password, struct span password);
 
 /* Where <transport> is had. */
 uint16_t credential_port(const struct credential *c, enum transport transport);

@@ -118,6 +118,17 @@ giver(enum key key, const struct common *own, const struct product *product,
 	return defaults;
 }
 
+/* A CONNECT has one password: it cannot be the local one and the signature. */
+static void
+check_proof(struct loading *l, const struct credential *c)
+{
+	if (c->verify_login && c->has_password)
+		complain(l->line.to, l->line.path, c->line,
+		    "[device:%s] has verify_login = yes and a password of its "
+		    "own: a device can show only one of the two",
+		    c->label != NULL ? c->label : "?");
+}
+
 /* Fills in what a device has from its product and from the settings. */
 static void
 complete_device(struct loading *l, struct credential *c,
@@ -143,6 +154,8 @@ complete_device(struct loading *l, struct credential *c,
 	c->extra = giver(KEY_extra, own, p, defaults)->extra;
 	c->match_case = giver(KEY_match_case, own, p, defaults)->match_case;
 	c->allow_from = giver(KEY_allow_from, own, p, defaults)->allow_from;
+	c->verify_login =
+	    giver(KEY_verify_login, own, p, defaults)->verify_login;
 	c->enabled = giver(KEY_enabled, own, p, defaults)->enabled;
 	c->keep_alive_s = giver(KEY_keep_alive, own, p, defaults)->keep_alive_s;
 	c->clean_session =
@@ -150,6 +163,7 @@ complete_device(struct loading *l, struct credential *c,
 	c->log = giver(KEY_log_level, own, p, defaults)->log;
 	c->timestamp_mode = timestamp->timestamp_mode;
 	c->timestamp_ms = timestamp->timestamp_ms;
+	check_proof(l, c);
 }
 
 /* An entry as a message names it. */

@@ -21,6 +21,7 @@ X("match_case",      false, a->match_case == b->match_case) \
 X("allow_from",      false, same_networks(&a->allow_from, &b->allow_from)) \
 X("password",        true,  a->has_password == b->has_password && \
 			    same_secret(&a->password, &b->password)) \
+X("verify_login",    true,  a->verify_login == b->verify_login) \
 X("host",            true,  same_text(a->host, b->host)) \
 X("port",            true,  a->port == b->port) \
 X("mqtts_port",      true,  a->mqtts_port == b->mqtts_port) \

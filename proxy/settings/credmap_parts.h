@@ -46,6 +46,7 @@ struct common {
 	const char *extra;
 	bool match_case;
 	struct networks allow_from;
+	bool verify_login;
 	bool enabled;
 	uint16_t keep_alive_s; /* 0: the device's own */
 	enum clean_session clean_session;

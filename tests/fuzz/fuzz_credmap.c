@@ -9,6 +9,7 @@
 #include "settings/credmap.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 static struct span
@@ -40,7 +41,8 @@ finds(const struct credmap *map, const struct credmap_shown *shown,
 	credmap_search_begin(&search, map, shown);
 	while ((at = credmap_search_next(&search)) != NULL) {
 		MUST(before != NULL || at == credmap_find(map, shown));
-		MUST(before == NULL || before->match > at->match ||
+		MUST(search.by_login || before == NULL ||
+		     before->match > at->match ||
 		     (before->match == at->match &&
 			 (before->match_case > at->match_case ||
 			     before->match_network.bits >
@@ -49,6 +51,21 @@ finds(const struct credmap *map, const struct credmap_shown *shown,
 		before = at;
 	}
 	return found;
+}
+
+/* The same by a login as the device itself would sign it. */
+static bool
+finds_by_login(const struct credmap *map, const struct credential *c)
+{
+	char username[ALIYUN_USERNAME_TEXT];
+	struct credmap_shown shown = {.client_id = SPAN_OF("x|securemode=3|")};
+
+	(void)snprintf(username, sizeof(username), "%s&%s", c->device_name,
+	    c->product_key);
+	shown.username = span_of_string(username);
+	if (c->match_address != NULL)
+		shown.address = network_begin(&c->match_network);
+	return finds(map, &shown, c);
 }
 
 static void
@@ -64,6 +81,7 @@ check_entry(const struct credmap *map, const struct credential *c)
 	MUST(credmap_by_label(map, c->label) == c);
 	MUST(credmap_by_identity(map, c->product_key, c->device_name) == c);
 	MUST(finds(map, &shown, c));
+	MUST(finds_by_login(map, c));
 	MUST(c->allow_from.count <= CREDENTIAL_ALLOW_MAX);
 	for (size_t i = 0; i < c->allow_from.count; i++)
 		MUST(credential_refuses(c, &c->allow_from.list[i]) ==
@@ -74,6 +92,7 @@ check_entry(const struct credmap *map, const struct credential *c)
 	MUST(c->port > 0 && c->path[0] == '/');
 	MUST(c->device_secret.n > 0);
 	MUST(c->has_password == (c->password.n > 0));
+	MUST(!c->has_password || !c->verify_login);
 	MUST(credential_sign(c, TRANSPORT_WSS, UINT64_MAX, &login));
 	aliyun_login_wipe(&login);
 }

@@ -317,6 +317,18 @@ test_prefixes(void **state)
 }
 
 static void
+assert_fits(const struct credmap *map, const char *label, const char *client_id,
+    bool match_case, bool want)
+{
+	const struct credmap_shown shown = {
+	    .client_id = span_of_string(client_id)};
+
+	assert_int_equal(
+	    credmap_fitting_keys(by_label(map, label), &shown, match_case),
+	    want ? MATCH_CLIENT_ID : 0);
+}
+
+static void
 test_case_counts_unless_said(void **state)
 {
 	struct scratch *s = *state;
@@ -362,9 +374,10 @@ test_case_counts_unless_said(void **state)
 	/* to the letter comes before the address, but not before the keys */
 	assert_string_equal(find(map, "pump", "", "10.0.0.1"), "prefix");
 	assert_string_equal(find(map, "Pump", "", "10.0.0.1"), "address");
-	assert_true(credmap_fits_text("PUMP", SPAN_OF("pump"), false));
-	assert_false(credmap_fits_text("PUMP", SPAN_OF("pump"), true));
-	assert_false(credmap_fits_text("PUMP", SPAN_OF("pum"), false));
+	assert_fits(map, "exact", "Pump", false, true);
+	assert_fits(map, "exact", "pump", false, true);
+	assert_fits(map, "exact", "pump", true, false);
+	assert_fits(map, "exact", "pum", false, false);
 	credmap_unref(map);
 }
 
@@ -508,6 +521,78 @@ test_search_has_one_after_the_other(void **state)
 	credmap_unref(map);
 }
 
+/* A device with firmware of the platform's own says itself who it is. */
+static void
+test_finds_by_the_device_s_own_login(void **state)
+{
+	struct scratch *s = *state;
+	struct credmap *map = load(s,
+	    DEVICE("a", "dev1") DEVICE("named",
+		"dev2") "match_client_id = x\nmatch_username = y\n" DEVICE("use"
+									   "r",
+		"dev3") "match_username = dev1&pk\n" DEVICE("placed",
+		"dev4") "match_address = 10.0.0.0/8\n" DEVICE("id",
+		"dev5") "match_client_id = id|lan=C|\n");
+	struct credmap_shown shown = {
+	    .client_id = SPAN_OF("id|lan=C|"), .username = SPAN_OF("dev5&pk")};
+	struct credmap_search search;
+
+	assert_told(s, "");
+	assert_non_null(map);
+	/* whatever keys the entry has, but an address must be right */
+	assert_string_equal(find(map, "x||", "dev2&pk", "10.0.0.1"), "placed");
+	assert_string_equal(find(map, "x||", "dev2&pk", "11.0.0.1"), "named");
+	assert_string_equal(find(map, "x||", "dev4&pk", "10.0.0.1"), "placed");
+	assert_string_equal(find(map, "x||", "dev4&pk", "11.0.0.1"), "-");
+	/* keys go before */
+	assert_string_equal(find(map, "x||", "dev1&pk", "11.0.0.1"), "user");
+	assert_string_equal(
+	    find(map, "id|lan=C|", "dev2&pk", "11.0.0.1"), "id");
+	/* not of the form, or of nobody */
+	assert_string_equal(find(map, "x", "dev2&pk", "11.0.0.1"), "-");
+	assert_string_equal(find(map, "x|", "dev2&pk", "11.0.0.1"), "-");
+	assert_string_equal(find(map, "x||", "dev2", "11.0.0.1"), "-");
+	assert_string_equal(find(map, "x||", "pk&dev2", "11.0.0.1"), "-");
+	assert_string_equal(find(map, "x||", "dev9&pk", "11.0.0.1"), "-");
+	assert_string_equal(find(map, "x||", "dev2&pK", "11.0.0.1"), "-");
+	/* an entry that fits both ways is there once */
+	credmap_search_begin(&search, map, &shown);
+	assert_ptr_equal(credmap_search_next(&search), by_label(map, "id"));
+	assert_false(search.by_login);
+	assert_null(credmap_search_next(&search));
+	/* and as the last one when only so */
+	shown.client_id = SPAN_OF("id|lan=C|");
+	shown.username = SPAN_OF("dev2&pk");
+	credmap_search_begin(&search, map, &shown);
+	assert_ptr_equal(credmap_search_next(&search), by_label(map, "id"));
+	assert_ptr_equal(credmap_search_next(&search), by_label(map, "named"));
+	assert_true(search.by_login);
+	assert_null(credmap_search_next(&search));
+	assert_null(credmap_search_next(&search));
+	credmap_unref(map);
+}
+
+static void
+test_what_a_device_must_show(void **state)
+{
+	struct scratch *s = *state;
+	struct credmap *map = load(s,
+	    "[product:pk]\nverify_login = yes\n" DEVICE("a", "dev1")
+		DEVICE("b", "dev2") "verify_login = no\npassword = x\n");
+
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_true(by_label(map, "a")->verify_login);
+	assert_false(by_label(map, "a")->has_password);
+	assert_false(by_label(map, "b")->verify_login);
+	credmap_unref(map);
+	assert_null(load(s, "[product:pk]\nverify_login = yes\n" DEVICE(
+				"a", "dev1") "password = x\n"));
+	assert_told(s,
+	    "error 3: [device:a] has verify_login = yes and a password of its "
+	    "own: a device can show only one of the two\n");
+}
+
 static void
 test_settings_give_the_last_defaults(void **state)
 {
@@ -643,6 +728,7 @@ test_refuses_values(void **state)
 	    {"keep_alive = 30500ms", "whole seconds"},
 	    {"keep_alive =", "allowed is device"},
 	    {"keep_alive = Device", "allowed is device"},
+	    {"verify_login = true", "yes or no is allowed"},
 	    {"clean_session = maybe", "device, yes or no is allowed"},
 	    {"clean_session =", "device, yes or no is allowed"},
 	    {"log_level = verbose",
@@ -997,6 +1083,7 @@ test_same_means_a_session_can_go_on(void **state)
 	    OTHER("pk", "devi", "s3cret", "h"),
 	    DEVICE("b", "devi") "client_id = x\n",
 	    DEVICE("b", "devi") "password = x\n",
+	    DEVICE("b", "devi") "verify_login = yes\n",
 	    DEVICE("b", "devi") "port = 1\n",
 	    DEVICE("b", "devi") "path = /x\n",
 	    DEVICE("b", "devi") "transports = ws\n",
@@ -1286,6 +1373,8 @@ main(void)
 	    TEST(test_clashes_of_prefixes_and_case),
 	    TEST(test_where_a_device_may_come_from),
 	    TEST(test_search_has_one_after_the_other),
+	    TEST(test_finds_by_the_device_s_own_login),
+	    TEST(test_what_a_device_must_show),
 	    TEST(test_settings_give_the_last_defaults),
 	    TEST(test_the_more_telling_entry_wins),
 	    TEST(test_refuses_values),
