@@ -87,20 +87,6 @@ finish(struct lingerer *l)
 	free(l);
 }
 
-void
-lingering_free(struct lingering **c)
-{
-	struct lingerer *l;
-
-	if (*c == NULL)
-		return;
-	(*c)->tell_written = NULL;
-	while ((l = LIST_FIRST(&(*c)->all)) != NULL)
-		finish(l);
-	free(*c);
-	*c = NULL;
-}
-
 /* False: the connection is broken. */
 static bool
 write_last(struct lingerer *l)
@@ -119,6 +105,22 @@ write_last(struct lingerer *l)
 		(void)shutdown(l->fd, SHUT_WR);
 	done_writing(l);
 	return true;
+}
+
+void
+lingering_free(struct lingering **c)
+{
+	struct lingerer *l;
+
+	if (*c == NULL)
+		return;
+	(*c)->tell_written = NULL;
+	while ((l = LIST_FIRST(&(*c)->all)) != NULL) {
+		(void)write_last(l); /* there may have been no turn for it */
+		finish(l);
+	}
+	free(*c);
+	*c = NULL;
 }
 
 /* False: the device has closed, or sends more than a last breath. */

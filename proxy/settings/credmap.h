@@ -16,6 +16,7 @@
 #include "codec/aliyun.h"
 #include "settings/complaints.h"
 #include "settings/network.h"
+#include "settings/password_hash.h"
 #include "settings/settings.h"
 
 #include <stdbool.h>
@@ -39,7 +40,7 @@ enum {
 /*
  * The keys of devices.ini: name, may stand in [product:KEY] too, default (NULL:
  * none of its own), what it is. region, instance and host exclude each other,
- * so do the three that tell the DeviceSecret, password and password_file.
+ * so do the three that tell the DeviceSecret, and those that tell the password.
  */
 /* clang-format off */
 #define CREDMAP_KEYS(X) \
@@ -56,6 +57,7 @@ X(match_case,         true,  "yes", "no: match_client_id and match_username in c
 X(allow_from,         true,  NULL, "addresses and prefixes it may come from, up to 8; any when left out") \
 X(password,           false, NULL, "the password the device must show") \
 X(password_file,      false, NULL, "a file that holds it, relative to the map's folder") \
+X(password_hash,      false, NULL, "its hash, as mqtt-wss-proxy passwd prints it") \
 X(verify_login,       true,  "no", "yes: the device must show a login signed with its device_secret, as to the cloud") \
 X(region,             true,  NULL, "of a legacy public instance: the region, such as cn-shanghai") \
 X(instance,           true,  NULL, "of any other instance: its id") \
@@ -118,9 +120,10 @@ struct credential {
 	enum clean_session clean_session;
 	struct log_own log;
 	bool enabled;      /* otherwise it is refused */
-	bool has_password; /* the device must show <password> */
+	bool has_password; /* it must show <password>, or that of <hash> */
+	bool verify_login; /* it must show a login signed with its secret */
 	struct secret password;
-	bool verify_login; /* ... a login signed with <device_secret> */
+	struct password_hash hash; /* its iterations 0: none */
 	struct secret device_secret;
 	/* Where it stands, for messages: the line of its section, or of its row
 	   when it is one of a fleet. */

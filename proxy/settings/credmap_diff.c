@@ -19,8 +19,8 @@ X("match_username",  false, same_text(a->match_username, b->match_username)) \
 X("match_address",   false, same_text(a->match_address, b->match_address)) \
 X("match_case",      false, a->match_case == b->match_case) \
 X("allow_from",      false, same_networks(&a->allow_from, &b->allow_from)) \
-X("password",        true,  a->has_password == b->has_password && \
-			    same_secret(&a->password, &b->password)) \
+X("password",        true,  same_secret(&a->password, &b->password)) \
+X("password_hash",   true,  password_hash_same(&a->hash, &b->hash)) \
 X("verify_login",    true,  a->verify_login == b->verify_login) \
 X("host",            true,  same_text(a->host, b->host)) \
 X("port",            true,  a->port == b->port) \

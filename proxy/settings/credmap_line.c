@@ -282,6 +282,16 @@ credmap_line_password(struct credmap_line *line, const char *value,
 }
 
 void
+credmap_line_password_hash(
+    struct credmap_line *line, const char *value, struct password_hash *out)
+{
+	const char *why;
+
+	if (!password_hash_read(value, out, &why))
+		WRONG(line, "%s", why);
+}
+
+void
 credmap_line_region(
     struct credmap_line *line, const char *value, const char **out)
 {

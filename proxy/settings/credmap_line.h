@@ -69,6 +69,10 @@ void credmap_line_refuse_file(
 void credmap_line_password(struct credmap_line *line, const char *value,
     bool is_file, struct secret *out);
 
+/* What password_hash_read() takes. */
+void credmap_line_password_hash(
+    struct credmap_line *line, const char *value, struct password_hash *out);
+
 /* A region that has legacy public instances. */
 void credmap_line_region(
     struct credmap_line *line, const char *value, const char **out);

@@ -27,7 +27,8 @@ enum {
 	PLACES = BIT(KEY_region) | BIT(KEY_instance) | BIT(KEY_host),
 	SECRETS = BIT(KEY_device_secret) | BIT(KEY_device_secret_file) |
 		  BIT(KEY_device_secrets_file),
-	PASSWORDS = BIT(KEY_password) | BIT(KEY_password_file)
+	PASSWORDS =
+	    BIT(KEY_password) | BIT(KEY_password_file) | BIT(KEY_password_hash)
 };
 
 /* What a product may say for its devices, and a device for itself. Fields whose

@@ -106,6 +106,10 @@ read_value(struct loading *l, enum key key, const char *value)
 		c->has_password = true;
 		credmap_line_password(line, value, true, &c->password);
 		return;
+	case KEY_password_hash:
+		c->has_password = true;
+		credmap_line_password_hash(line, value, &c->hash);
+		return;
 	case KEY_verify_login:
 		credmap_line_bool(line, value, &common->verify_login);
 		return;

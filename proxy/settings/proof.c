@@ -7,7 +7,8 @@ check_password(const struct credential *c, const struct mqtt_connect *shown,
 	if (!shown->has_password)
 		return fault_set(why, R_BAD_PASSWORD,
 		    "entry %s; the device sent none", c->label);
-	if (c->has_password && !secret_eq(&c->password, shown->password))
+	if (c->hash.iterations != 0 ? shown->password.n > SECRET_MAX
+				    : !secret_eq(&c->password, shown->password))
 		return fault_set(why, R_BAD_PASSWORD, "entry %s", c->label);
 	return true;
 }
@@ -51,6 +52,7 @@ proof_same(const struct credential *a, const struct credential *b)
 {
 	return a->has_password == b->has_password &&
 	       same_secret(&a->password, &b->password) &&
+	       password_hash_same(&a->hash, &b->hash) &&
 	       a->verify_login == b->verify_login &&
 	       (!a->verify_login ||
 		   same_secret(&a->device_secret, &b->device_secret));

@@ -14,7 +14,9 @@
 
 /*
  * Whether <shown> proves that it is the device of <c>; false: <why>, with the
- * label, says what it lacks. In constant time for passwords of one length.
+ * label, says what it lacks. Of an entry with a hash: whether it shows a
+ * password that could be the one, SECRET_MAX bytes at most; the rest is the
+ * hasher's. In constant time for passwords of one length.
  */
 NODISCARD bool proof_given(const struct credential *c,
     const struct mqtt_connect *shown, struct fault *why);

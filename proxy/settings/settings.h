@@ -94,6 +94,7 @@ X("limits", "devices",         COUNT,     devices_max,           "10000", 1, 100
 X("limits", "devices_per_address", COUNT, devices_per_address_max, "0", 0, 1000000, true, "connections at once from one address; 0: no limit of its own") \
 X("limits", "connect_timeout", MS,        connect_timeout_ms,    "10s", 50, 600000, true, "for a device's complete CONNECT") \
 X("limits", "connect_max",     BYTES,     connect_max_bytes,     "64K", 64, 1048576, true, "a longer CONNECT is refused") \
+X("limits", "wrong_password_pause", MS,   wrong_password_pause_ms, "1s", 0, 60000, true, "a device that shows a wrong local password, or signature, is told so only after this time") \
 X("limits", "packet_max",      BYTES,     packet_max_bytes,      "1M", 128, 268435460, true, "a longer packet from a device is refused") \
 X("limits", "idle_timeout",    MS,        idle_timeout_ms,       "1h", 100, 604800000, true, "for devices with keep-alive 0: closed after this much silence") \
 X("limits", "device_write_timeout", MS,   device_write_timeout_ms, "60s", 100, 3600000, true, "a device that takes nothing for so long is closed") \

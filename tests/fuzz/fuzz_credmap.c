@@ -91,7 +91,7 @@ check_entry(const struct credmap *map, const struct credential *c)
 	MUST(c->host[0] != '\0' && strlen(c->host) <= CREDENTIAL_HOST_MAX);
 	MUST(c->port > 0 && c->path[0] == '/');
 	MUST(c->device_secret.n > 0);
-	MUST(c->has_password == (c->password.n > 0));
+	MUST(c->has_password == (c->password.n > 0 || c->hash.iterations > 0));
 	MUST(!c->has_password || !c->verify_login);
 	MUST(credential_sign(c, TRANSPORT_WSS, UINT64_MAX, &login));
 	aliyun_login_wipe(&login);

@@ -1,0 +1,63 @@
+/*
+ * visitors: the connections that the door has accepted and that have not been
+ * let in yet. Each is read until its CONNECT is there, its entry is looked up,
+ * and what it has to show is checked; whoever cannot be let in is told why.
+ *
+ * A password that is kept as a hash is checked on another thread (hasher.h);
+ * the visitor waits meanwhile. One that has shown a wrong password waits too,
+ * before it is told. Lives on the main thread.
+ */
+#ifndef PROXY_SERVER_VISITORS_H
+#define PROXY_SERVER_VISITORS_H
+
+#include "base/attr.h"
+#include "base/reason.h"
+#include "session/crowd.h"
+#include "session/knock.h"
+#include "settings/credmap.h"
+#include "settings/settings.h"
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+
+struct visitors;
+
+struct visitors_config {
+	struct event_base *base;
+	struct settings *settings; /* the references are taken */
+	struct credmap *map;
+	struct crowd *crowd; /* left where connections end */
+	void (*admit)(void *arg, struct knock *k); /* takes the knock over */
+	void *arg;
+};
+
+/* Where a connection comes from. */
+struct peer_name {
+	char address[ADDRESS_TEXT];
+	char text[PEER_TEXT];
+};
+
+/* An IPv4 address mapped into IPv6 is written as IPv4. */
+void peer_name(struct peer_name *out, const struct sockaddr *sa);
+
+/* NULL without memory, descriptors or threads. */
+NODISCARD struct visitors *visitors_new(const struct visitors_config *config);
+
+/* Dismisses who is left. */
+void visitors_free(struct visitors **vs);
+
+/* Takes over <fd>, which is in the crowd. <too_many>: which limit it is over,
+   R_NONE: none. False without memory: it is closed. */
+NODISCARD bool visitors_receive(struct visitors *vs, int fd,
+    const struct peer_name *from, enum reason too_many);
+
+/* From now on these; the references are taken. Who waits for his password to be
+   checked is judged anew. */
+void visitors_reload(
+    struct visitors *vs, struct settings *settings, struct credmap *map);
+
+/* Sends all away. */
+void visitors_dismiss(struct visitors *vs);
+
+#endif
