@@ -38,6 +38,7 @@ struct cli_options {
 	const char *address;
 	const char *socket; /* NULL unless given */
 	bool json;
+	const char *iterations;
 	uint8_t level;       /* of MQTT: 4 unless given */
 	const char *operand; /* NULL unless the command takes one */
 	char **operands;     /* all of them, when it takes several */
@@ -62,6 +63,7 @@ struct cli_command {
 	bool operand_repeats;
 	/* NULL, or its own subcommands up to a NULL; then it only has a help */
 	const struct cli_command *const *commands;
+	bool needs_no_files; /* settings and devices may be NULL then */
 	const struct option *options;
 	const char *help; /* what stands below the usage line */
 	enum cli_exit (*run)(const struct cli_options *o);
@@ -81,8 +83,9 @@ extern const struct cli_command cli_device_set;
 extern const struct cli_command cli_device_remove;
 extern const struct cli_command cli_device_import;
 extern const struct cli_command cli_device_diff;
+extern const struct cli_command cli_passwd;
 
-/* Rows every command's option table begins with. */
+/* Rows that the option table of every command with files begins with. */
 /* clang-format off */
 #define CLI_OPTIONS                                                          \
 	{ "config", required_argument, NULL, 'c' },                          \

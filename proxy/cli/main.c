@@ -14,6 +14,7 @@ static const struct cli_command *const commands[] = {
     &cli_doctor,
     &cli_status,
     &cli_device,
+    &cli_passwd,
     NULL,
 };
 

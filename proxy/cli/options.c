@@ -113,6 +113,7 @@ static const struct {
     {'f', offsetof(struct cli_options, format)},
     {'i', offsetof(struct cli_options, client_id)},
     {'p', offsetof(struct cli_options, product)},
+    {'r', offsetof(struct cli_options, iterations)},
     {'s', offsetof(struct cli_options, socket)},
     {'t', offsetof(struct cli_options, timestamp)},
     {'u', offsetof(struct cli_options, username)},
@@ -208,7 +209,7 @@ cli_options_read(const struct cli_command *command, int argc, char **argv,
 		if (!take_option(command, option, out, code))
 			return false;
 	*code = take_operands(command, argc - optind, argv + optind, out);
-	if (*code == CLI_OK)
+	if (*code == CLI_OK && !command->needs_no_files)
 		*code = find_files(command, out);
 	return *code == CLI_OK;
 }
