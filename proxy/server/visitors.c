@@ -228,6 +228,8 @@ ask_hasher(struct visitor *v, const struct credential *entry,
 	    vs->hasher, &entry->hash, password, is_suspect, on_verdict, v);
 	if (v->job == NULL)
 		return fault_set(why, R_SERVER_BUSY, "entry %s", entry->label);
+	log_write(LOG_DEBUG, "password_waits", "label=%s peer=%s suspect=%s",
+	    entry->label, v->from.text, is_suspect ? "yes" : "no");
 	v->stage = STAGE_CHECKING;
 	(void)event_del(&v->io);
 	return true;
@@ -317,11 +319,11 @@ on_verdict(void *arg, enum verdict verdict)
 	struct mqtt_connect c;
 
 	v->job = NULL;
-	log_write(LOG_DEBUG, "password_hashed", "peer=%s", v->from.text);
 	if (verdict == VERDICT_NONE) {
 		refuse_unchecked(v, R_SERVER_BUSY, "too many wait before it");
 		return;
 	}
+	log_write(LOG_DEBUG, "password_hashed", "peer=%s", v->from.text);
 	connect_of(v, &c);
 	judge(v, &c, verdict);
 }

@@ -36,7 +36,7 @@ read_base64(
 	bool ok;
 
 	*n = length / 4 * 3 + length % 4 * 3 / 4;
-	if (*n > max || length > BASE64_MAX - 4)
+	if (*n > max || length > BASE64_MAX - 3)
 		return false;
 	memcpy(padded, text, length);
 	memcpy(padded + length, "===", 3);
