@@ -131,13 +131,14 @@ adopt(struct server *s, struct reload *r)
 	reload_warn_insecure(r->settings);
 	resolver_reload(s->resolver, r->settings);
 	dial_rate_set(&s->dial_rate, r->settings->dial_per_second);
-	door_reload(s->door, r->settings, r->map);
+	/* before the door: it may let devices in by the new map at once */
 	for (unsigned i = 0; i < s->home_count; i++)
 		if (!home_reload(s->homes[i], r->settings, r->trust, r->map,
 			kept_share(r->settings, s->home_count)))
 			log_write(LOG_ERROR, "reload_incomplete",
 			    "reason=%s worker=%u hint=\"reload again\"",
 			    reason_word(R_OUT_OF_MEMORY), i);
+	door_reload(s->door, r->settings, r->map);
 	settings_unref(s->settings);
 	credmap_unref(s->map);
 	trust_unref(s->trust);
