@@ -92,6 +92,14 @@ job_free(struct hasher_job *job)
 }
 
 static void
+put_on(struct hasher *h, struct hasher_job *job)
+{
+	TAILQ_INSERT_TAIL(&h->queues[job->is_suspect], job, next);
+	job->is_queued = true;
+	h->queued++;
+}
+
+static void
 take_off(struct hasher *h, struct hasher_job *job)
 {
 	TAILQ_REMOVE(&h->queues[job->is_suspect], job, next);
@@ -219,11 +227,19 @@ hasher_ask(struct hasher *h, const struct password_hash *hash,
 	job->is_suspect = is_suspect;
 	job->answer = answer;
 	job->arg = arg;
-	job->is_queued = true;
-	TAILQ_INSERT_TAIL(&h->queues[is_suspect], job, next);
-	h->queued++;
+	put_on(h, job);
 	go_on(h);
 	return job;
+}
+
+void
+hasher_demote(struct hasher_job *job)
+{
+	if (!job->is_queued || job->is_suspect)
+		return;
+	take_off(job->hasher, job);
+	job->is_suspect = true;
+	put_on(job->hasher, job);
 }
 
 void

@@ -25,8 +25,8 @@ struct hasher_job;
 /* Starts the thread. NULL without memory, descriptors or threads. */
 NODISCARD struct hasher *hasher_new(struct event_base *base);
 
-/* Ends the thread, after what it is just computing. Nobody may wait for an
-   answer any more. */
+/* Ends the thread, once it has computed what it has begun, which takes as long
+   as the hash says. Nobody may wait for an answer any more. */
 void hasher_free(struct hasher **h);
 
 /* What is known without computing it. */
@@ -43,6 +43,9 @@ NODISCARD struct hasher_job *hasher_ask(struct hasher *h,
     const struct password_hash *hash, const struct secret *password,
     bool is_suspect, void (*answer)(void *arg, enum verdict verdict),
     void *arg);
+
+/* Who asked turns out to be a suspect. */
+void hasher_demote(struct hasher_job *job);
 
 /* Nobody waits for the answer any more. */
 void hasher_forget(struct hasher_job *job);

@@ -23,14 +23,24 @@ place_of(const struct suspects *s, const struct network *who)
 	return oldest;
 }
 
-void
+bool
+suspects_same(const struct network *a, const struct network *b)
+{
+	struct network x = host_of(a), y = host_of(b);
+
+	return memcmp(&x, &y, sizeof(x)) == 0;
+}
+
+bool
 suspects_add(struct suspects *s, const struct network *address, uint64_t now_ms)
 {
+	bool is_new = !suspects_have(s, address, now_ms);
 	struct network who = host_of(address);
 	size_t i = place_of(s, &who);
 
 	s->all[i].who = who;
 	s->all[i].over_ms = now_ms + SUSPECT_MS;
+	return is_new;
 }
 
 bool

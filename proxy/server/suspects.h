@@ -20,10 +20,14 @@ struct suspects {
 	} all[SUSPECTS_MAX];
 };
 
-void suspects_add(
+/* False when it was one before. */
+bool suspects_add(
     struct suspects *s, const struct network *address, uint64_t now_ms);
 
 bool suspects_have(
     const struct suspects *s, const struct network *address, uint64_t now_ms);
+
+/* Whether two addresses are one suspect. */
+bool suspects_same(const struct network *a, const struct network *b);
 
 #endif

@@ -145,6 +145,21 @@ delay_refusal(struct visitor *v, uint8_t level, enum reason why)
 	return true;
 }
 
+/* Others from there that wait already wait behind all others too. */
+static void
+suspect(const struct visitor *v)
+{
+	struct visitors *vs = v->in;
+
+	if (!suspects_add(&vs->suspects, &v->address, clock_mono_ms()))
+		return;
+	for (struct visitor *other = LIST_FIRST(&vs->all); other != NULL;
+	     other = LIST_NEXT(other, next))
+		if (other->job != NULL &&
+		    suspects_same(&other->address, &v->address))
+			hasher_demote(other->job);
+}
+
 /* <c> holds what is known of the CONNECT; level 0: nothing. <entry> NULL: it
    is not known which. */
 static void
@@ -155,7 +170,7 @@ refuse(struct visitor *v, const struct mqtt_connect *c,
 
 	log_refusal(v, c, entry, why);
 	if (why->why == R_BAD_PASSWORD && c->has_password)
-		suspects_add(&v->in->suspects, &v->address, clock_mono_ms());
+		suspect(v);
 	if (!delay_refusal(v, level, why->why))
 		tell_and_send_away(v, level, why->why);
 }
@@ -228,8 +243,9 @@ ask_hasher(struct visitor *v, const struct credential *entry,
 	    vs->hasher, &entry->hash, password, is_suspect, on_verdict, v);
 	if (v->job == NULL)
 		return fault_set(why, R_SERVER_BUSY, "entry %s", entry->label);
-	log_write(LOG_DEBUG, "password_waits", "label=%s peer=%s suspect=%s",
-	    entry->label, v->from.text, is_suspect ? "yes" : "no");
+	log_write_for(&entry->log, LOG_DEBUG, "password_waits",
+	    "label=%s peer=%s suspect=%s", entry->label, v->from.text,
+	    is_suspect ? "yes" : "no");
 	v->stage = STAGE_CHECKING;
 	(void)event_del(&v->io);
 	return true;

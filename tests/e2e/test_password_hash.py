@@ -244,6 +244,32 @@ def test_suspects_wait_behind_others(cloud, start, dial):
     assert order == [peer_of(device) for device in (first, *others, suspect)]
 
 
+def test_many_guesses_at_once(cloud, start, dial):
+    """The first wrong one puts all that wait from there behind the others,
+    whoever was first."""
+    entries = [cloud.device(password_hash=hashed(iterations=100_000))
+               for _ in range(3)]
+    proxy = start(cloud, *entries, limits={**SOON, "connect_timeout": "60s"})
+    guesses = [come(dial, proxy, entries[0], f"guess {at}",
+                    source="127.0.0.9") for at in range(40)]
+    proxy.wait_log("password_waits", count=40)
+    good = [come(dial, proxy, entry) for entry in entries]
+    for device in good:
+        assert device.connack().code == 0
+    for device in guesses:
+        assert device.connack().code == 5
+    proxy.wait_log("password_hashed", count=43)
+    bad = {peer_of(device) for device in guesses}
+    for device in good:
+        came, = proxy.logs("password_waits", peer=peer_of(device))
+        lines = proxy.logs(("password_waits", "password_hashed"))
+        between = [line["peer"] for line in lines[lines.index(came):]
+                   if line["event"] == "password_hashed"]
+        ahead = between[:between.index(peer_of(device))]
+        # but the one that was being computed
+        assert len(bad & set(ahead)) <= 1
+
+
 @pytest.mark.parametrize("level", [3, 4, 5])
 def test_not_checked_in_time(cloud, start, dial, level):
     entry = cloud.device(password_hash=hashed(iterations=SLOW))

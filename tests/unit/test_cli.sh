@@ -224,12 +224,31 @@ says out "\"Pump7\", match_case = no, $from, keep_alive = 120s, clean_session\
  = no, log_level = debug, enabled = no"
 says out "answers to address=\"10.0.0.16/28\", $from"
 
+# what a device has to show besides
+sed 's/^password = .*/verify_login = yes/' rules.ini >signed.ini
+chmod 600 signed.ini
+expect 0 check --config proxy.ini --devices signed.ini
+says out '"PUMP7" with a login signed with its secret, allow_from'
+expect 0 match --config proxy.ini --devices signed.ini --client-id PUMP7
+says out 'it has to show a login signed with its secret'
+
 # match: who answers, who fits too, and by which rule it does not answer
 match() {
 	wanted=$1
 	shift
 	expect "$wanted" match --config proxy.ini --devices rules.ini "$@"
 }
+# by its own login, which goes behind the keys
+match 0 --client-id 'x|securemode=3|' --username 'dev_1&a1B2c3D4e5F'
+says out "device exact answers (line 4), by the device's own login,\
+ dev_1&a1B2c3D4e5F"
+match 0 --client-id PUMP7 --username 'dev_1&a1B2c3D4e5F'
+says out 'device exact answers (line 4), by client_id="PUMP7"'
+match 0 --client-id 'x|securemode=3|' --username 'dev_1&a1B2c3D4e5F' \
+	--address 10.0.0.1
+says out 'device subnet answers (line 19), by address="10.0.0.0/24"'
+says out "device exact fits too (line 4), by the device's own login,\
+ dev_1&a1B2c3D4e5F, but match_ keys go before the device's own login"
 match 0 --client-id PUMP7 --username u --address 10.0.0.17
 silent err
 sed -n 1p out | grep -qxF 'device exact answers (line 4), by client_id="PUMP7"' ||

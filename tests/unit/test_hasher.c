@@ -205,6 +205,25 @@ test_suspects_wait_behind_others(void **state)
 	assert_story(s, "ADeBFC"); /* b was begun before f came */
 }
 
+/* It had not been known when they came. */
+static void
+test_those_that_turn_out_to_be_suspects(void **state)
+{
+	struct site *s = *state;
+	struct asker at[5];
+
+	for (size_t i = 0; i < ARRAY_LENGTH(at); i++) {
+		char password[] = {'r', (char)('0' + i), '\0'};
+
+		assert_true(ask(s, &at[i], (char)('a' + i), password, i == 4));
+	}
+	for (size_t i = 0; i < 3; i++)
+		hasher_demote(at[i].job); /* of the first it is too late */
+	hasher_demote(at[4].job);
+	let_compute(5);
+	assert_story(s, "ADEBC");
+}
+
 static void
 test_the_same_is_computed_once(void **state)
 {
@@ -376,15 +395,18 @@ test_suspects(void **state)
 	(void)state;
 	assert_false(suspects_have(&s, &a, 0));
 	assert_false(suspects_have(&s, &none, 0));
-	suspects_add(&s, &a, 10);
-	suspects_add(&s, &six, 10);
+	assert_true(suspects_add(&s, &a, 10));
+	assert_true(suspects_add(&s, &six, 10));
+	assert_true(suspects_same(&six, &near));
+	assert_false(suspects_same(&six, &far));
+	assert_false(suspects_same(&a, &b));
 	assert_true(suspects_have(&s, &a, 9 + SUSPECT_MS));
 	assert_false(suspects_have(&s, &a, 10 + SUSPECT_MS));
 	assert_false(suspects_have(&s, &b, 10));
 	assert_true(suspects_have(&s, &near, 10));
 	assert_false(suspects_have(&s, &far, 10));
 	/* again */
-	suspects_add(&s, &a, 20);
+	assert_false(suspects_add(&s, &a, 20));
 	assert_true(suspects_have(&s, &a, 19 + SUSPECT_MS));
 	/* the oldest is forgotten for others */
 	for (int i = 0; i < SUSPECTS_MAX - 1; i++) {
@@ -392,11 +414,11 @@ test_suspects(void **state)
 
 		(void)snprintf(text, sizeof(text), "10.0.%d.1", i);
 		n = address_of(text);
-		suspects_add(&s, &n, 30);
+		assert_true(suspects_add(&s, &n, 30));
 	}
 	assert_true(suspects_have(&s, &a, 30));
 	assert_false(suspects_have(&s, &six, 30));
-	suspects_add(&s, &b, 30);
+	assert_true(suspects_add(&s, &b, 30));
 	assert_false(suspects_have(&s, &a, 30));
 }
 
@@ -407,6 +429,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_answers_and_remembers),
 	    TEST(test_suspects_wait_behind_others),
+	    TEST(test_those_that_turn_out_to_be_suspects),
 	    TEST(test_the_same_is_computed_once),
 	    TEST(test_a_full_queue),
 	    TEST(test_forgets),
