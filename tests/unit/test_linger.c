@@ -282,6 +282,19 @@ test_one_that_cannot_be_watched(void **state)
 	assert_int_equal(errno, EBADF);
 }
 
+/* Also when the loop has had no turn for it any more. */
+static void
+test_freed_before_the_first_turn(void **state)
+{
+	struct farewell *f = *state;
+
+	part(f, lan_connect(&f->lan), SPAN_OF("bye"), LONG_MS);
+	lingering_free(&f->lan.lingering);
+	assert_true(all_closed(f));
+	lan_expect(&f->lan, SPAN_OF("bye"));
+	lan_expect_end(&f->lan);
+}
+
 #define linger_test(test)                                                      \
 	cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
@@ -297,6 +310,7 @@ main(void)
 	    linger_test(test_a_reset),
 	    linger_test(test_told_when_written),
 	    linger_test(test_freed_with_entries_left),
+	    linger_test(test_freed_before_the_first_turn),
 	    linger_test(test_one_that_cannot_be_watched),
 	};
 
