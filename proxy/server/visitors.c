@@ -5,17 +5,14 @@
 #include "base/log.h"
 #include "codec/mqtt.h"
 #include "codec/mqtt_connect.h"
+#include "server/first_packet.h"
 #include "server/hasher.h"
 #include "server/suspects.h"
 #include "session/linger.h"
 #include "settings/proof.h"
 
-#include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <event2/event_struct.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -294,6 +291,9 @@ judge(struct visitor *v, const struct mqtt_connect *c, enum verdict verdict)
 	if (may_enter(v, c, entry, &why) && entry->hash.iterations != 0) {
 		if (verdict == VERDICT_NONE)
 			verdict = check_hash(v, c, entry, &why);
+		else
+			log_write_for(&entry->log, LOG_DEBUG, "password_hashed",
+			    "label=%s peer=%s", entry->label, v->from.text);
 		if (verdict == VERDICT_NONE && why.why == R_NONE)
 			return; /* on_verdict() goes on */
 		if (verdict == VERDICT_WRONG)
@@ -339,7 +339,6 @@ on_verdict(void *arg, enum verdict verdict)
 		refuse_unchecked(v, R_SERVER_BUSY, "too many wait before it");
 		return;
 	}
-	log_write(LOG_DEBUG, "password_hashed", "peer=%s", v->from.text);
 	connect_of(v, &c);
 	judge(v, &c, verdict);
 }
@@ -357,76 +356,6 @@ judge_anew(struct visitor *v)
 }
 
 /* ---- its CONNECT ---- */
-
-/* "GET / HTTP/1.1", "POST ..." */
-static bool
-looks_like_http(struct span in)
-{
-	size_t i = 0;
-
-	while (i < in.n && isupper(in.p[i]))
-		i++;
-	return i >= 3 && i <= 7 && i < in.n && in.p[i] == ' ';
-}
-
-/* What came instead of a CONNECT. */
-static bool
-explain_stranger(struct span in, struct fault *why)
-{
-	char text[64];
-
-	if (in.n >= 2 && in.p[0] == 0x16 && in.p[1] == 0x03) /* RFC 8446 5.1 */
-		return fault_set(why, R_TLS_ON_MQTT_PORT, "TLS ClientHello");
-	(void)escape(
-	    text, sizeof(text), (struct span){in.p, in.n < 24 ? in.n : 24});
-	if (looks_like_http(in))
-		return fault_set(why, R_HTTP_ON_MQTT_PORT, "%s", text);
-	return fault_set(
-	    why, R_NOT_MQTT, "it begins with %s, not with a CONNECT", text);
-}
-
-/*
- * Looks for a whole CONNECT. PARSE_OK: *n is its size and <c> what it says.
- * PARSE_BAD: <why>, and c->level when that much could be read.
- */
-static enum parse
-read_connect(const struct visitors *vs, struct span in, struct mqtt_connect *c,
-    size_t *n, struct fault *why)
-{
-	struct mqtt_header h;
-	uint64_t total;
-
-	*c = (struct mqtt_connect){0};
-	if (in.n == 0)
-		return PARSE_MORE;
-	if (in.p[0] != MQTT_CONNECT << 4) { /* MQTT-3.1.0-1 */
-		(void)explain_stranger(in, why);
-		return PARSE_BAD;
-	}
-	switch (mqtt_header_read(in, &h)) {
-	case PARSE_MORE:
-		return PARSE_MORE;
-	case PARSE_BAD:
-		(void)fault_set(why, R_NOT_MQTT,
-		    "a CONNECT with an impossible remaining length");
-		return PARSE_BAD;
-	case PARSE_OK:
-		break;
-	}
-	total = h.header_bytes + (uint64_t)h.remaining;
-	if (total > vs->config.settings->connect_max_bytes) {
-		(void)fault_set(why, R_CONNECT_TOO_BIG,
-		    "%llu bytes announced, %llu allowed",
-		    (unsigned long long)total,
-		    (unsigned long long)vs->config.settings->connect_max_bytes);
-		return PARSE_BAD;
-	}
-	if (in.n < total)
-		return PARSE_MORE;
-	*n = (size_t)total;
-	return mqtt_connect_read((struct span){in.p, *n}, c, why) ? PARSE_OK
-								  : PARSE_BAD;
-}
 
 static void
 on_readable(evutil_socket_t fd, short what, void *arg)
@@ -461,8 +390,9 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 		refuse_unread(v, &why);
 		return;
 	}
-	switch (read_connect(
-	    v->in, buffer_span(&v->bytes), &c, &v->connect_bytes, &why)) {
+	switch (first_packet_read(buffer_span(&v->bytes),
+	    v->in->config.settings->connect_max_bytes, &c, &v->connect_bytes,
+	    &why)) {
 	case PARSE_MORE:
 		break;
 	case PARSE_BAD:
@@ -497,30 +427,6 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 }
 
 /* ---- all of them ---- */
-
-void
-peer_name(struct peer_name *out, const struct sockaddr *sa)
-{
-	const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)sa;
-	const struct sockaddr_in *sin = (const struct sockaddr_in *)sa;
-	const void *address = &sin->sin_addr;
-	unsigned port = ntohs(sin->sin_port);
-	int family = sa->sa_family;
-
-	if (family == AF_INET6) {
-		address = &sin6->sin6_addr;
-		port = ntohs(sin6->sin6_port);
-		if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
-			address = &sin6->sin6_addr.s6_addr[12];
-			family = AF_INET;
-		}
-	}
-	if (inet_ntop(family, address, out->address, sizeof(out->address)) ==
-	    NULL)
-		(void)snprintf(out->address, sizeof(out->address), "?");
-	(void)snprintf(out->text, sizeof(out->text),
-	    family == AF_INET6 ? "[%s]:%u" : "%s:%u", out->address, port);
-}
 
 bool
 visitors_receive(struct visitors *vs, int fd, const struct peer_name *from,

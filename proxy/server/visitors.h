@@ -12,6 +12,7 @@
 
 #include "base/attr.h"
 #include "base/reason.h"
+#include "server/peer_name.h"
 #include "session/crowd.h"
 #include "session/knock.h"
 #include "settings/credmap.h"
@@ -19,7 +20,6 @@
 
 #include <event2/event.h>
 #include <stdbool.h>
-#include <sys/socket.h>
 
 struct visitors;
 
@@ -31,15 +31,6 @@ struct visitors_config {
 	void (*admit)(void *arg, struct knock *k); /* takes the knock over */
 	void *arg;
 };
-
-/* Where a connection comes from. */
-struct peer_name {
-	char address[ADDRESS_TEXT];
-	char text[PEER_TEXT];
-};
-
-/* An IPv4 address mapped into IPv6 is written as IPv4. */
-void peer_name(struct peer_name *out, const struct sockaddr *sa);
 
 /* NULL without memory, descriptors or threads. */
 NODISCARD struct visitors *visitors_new(const struct visitors_config *config);
