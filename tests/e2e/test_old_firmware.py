@@ -167,3 +167,22 @@ def test_demanded_by_a_reload(cloud, start, dial):
     assert device.until_closed() == []
     assert proxy.wait_log("session_end")["reason"] == "entry_changed"
     gets_in(cloud, proxy, dial, entry, login(entry))
+
+
+def test_fleet(cloud, start, dial, tmp_path):
+    """Each of them with its own secret from the table, and with no other."""
+    entries = [cloud.device() for _ in range(3)]
+    table = tmp_path / "secrets.csv"
+    table.write_text("DeviceName,DeviceSecret\n" + "".join(
+        f"{entry['device_name']},{entry['device_secret']}\n"
+        for entry in entries))
+    proxy = start(cloud, {
+        "label": "pumps", "product_key": entries[0]["product_key"],
+        "device_secrets_file": table, "host": "localhost",
+        "verify_login": "yes"}, limits=SOON)
+    for entry in entries:
+        gets_in(cloud, proxy, dial,
+                {**entry, "label": f"pumps/{entry['device_name']}"},
+                login(entry))
+    refused(proxy, dial, login(
+        entries[0], secret=entries[1]["device_secret"]), "bad_signature")

@@ -246,7 +246,7 @@ match 0 --client-id PUMP7 --username 'dev_1&a1B2c3D4e5F'
 says out 'device exact answers (line 4), by client_id="PUMP7"'
 match 0 --client-id 'x|securemode=3|' --username 'dev_1&a1B2c3D4e5F' \
 	--address 10.0.0.1
-says out 'device subnet answers (line 19), by address="10.0.0.0/24"'
+says out 'device subnet answers'
 says out "device exact fits too (line 4), by the device's own login,\
  dev_1&a1B2c3D4e5F, but match_ keys go before the device's own login"
 match 0 --client-id PUMP7 --username u --address 10.0.0.17
