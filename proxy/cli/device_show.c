@@ -197,7 +197,7 @@ show_device(const struct cli_options *o, const struct credential *c)
 	static const enum key secrets[] = {KEY_device_secret,
 	    KEY_device_secret_file, KEY_device_secrets_file, KEY_COUNT};
 	static const enum key passwords[] = {
-	    KEY_password, KEY_password_file, KEY_COUNT};
+	    KEY_password, KEY_password_file, KEY_password_hash, KEY_COUNT};
 	struct places p;
 
 	if (!find_places(&p, o, c))
@@ -212,6 +212,7 @@ show_device(const struct cli_options *o, const struct credential *c)
 	show_match(&p, c);
 	if (c->has_password)
 		show_secret(&p, passwords, p.password_file);
+	show(&p, KEY_verify_login, c->verify_login ? "yes" : "no");
 	show(&p, KEY_enabled, c->enabled ? "yes" : "no");
 	show_where(&p, c);
 	show_login(&p, c);

@@ -65,6 +65,10 @@ diff(struct scratch *s, const char *before, const char *after)
 	return counts;
 }
 
+#define HASH(salt)                                                             \
+	"password_hash = $pbkdf2-sha256$i=1000$" salt "$"                      \
+	"E196ZhRPzw+wA84EjzHwJO1cv/MFJdO6C/sxmUeTYqY"
+
 /* One key of the one device is this, or left out when NULL, before and after;
    what is told then. */
 static const struct {
@@ -81,6 +85,11 @@ static const struct {
     {"allow_from = 10.0.0.1", "allow_from = 10.0.0.2", "allow_from"},
     {"", "password = p", "password!"},
     {"password = q", "password = p", "password!"},
+    {"", HASH("c2FsdHNhbHQ"), "password_hash!"},
+    {HASH("c2FsdHNhbHQ"), HASH("c2FsdHNhbHQ"), ""},
+    {HASH("c2FsdHNhbHQ"), HASH("c2FsdHNhbHA"), "password_hash!"},
+    {"password = p", HASH("c2FsdHNhbHQ"), "password password_hash!"},
+    {"", "verify_login = yes", "verify_login!"},
     {"", "host = i", "host!"},
     {"", "region = cn-shanghai", "host!"},
     {"", "host = h", ""},
