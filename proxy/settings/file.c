@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,12 +14,25 @@ bool
 file_beside(char out[static PATH_MAX], const char *beside, const char *name,
     const char **why)
 {
+	/* systemd.exec(5): where LoadCredential= puts its files */
+	static const char mark[] = "${CREDENTIALS_DIRECTORY}/";
 	const char *slash = strrchr(beside, '/');
-	/* the folder, with its slash */
-	int folder =
-	    slash == NULL || *name == '/' ? 0 : (int)(slash + 1 - beside);
-	int n = snprintf(out, PATH_MAX, "%.*s%s", folder, beside, name);
+	const char *folder = beside;
+	int folder_n, n; /* the folder with its slash */
 
+	folder_n =
+	    slash == NULL || *name == '/' ? 0 : (int)(slash + 1 - beside);
+	if (strncmp(name, mark, strlen(mark)) == 0) {
+		folder = getenv("CREDENTIALS_DIRECTORY");
+		if (folder == NULL || *folder != '/') {
+			*why = "the environment has no CREDENTIALS_DIRECTORY: "
+			       "the service needs a LoadCredential= line";
+			return false;
+		}
+		folder_n = (int)strnlen(folder, PATH_MAX);
+		name += strlen(mark) - 1;
+	}
+	n = snprintf(out, PATH_MAX, "%.*s%s", folder_n, folder, name);
 	if (n >= 0 && n < PATH_MAX)
 		return true;
 	*why = strerror(ENAMETOOLONG);

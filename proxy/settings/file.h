@@ -23,8 +23,13 @@ struct file {
 	uint8_t bytes[16 * 1024];
 };
 
-/* The path of <name>, which is relative to the folder of the file <beside>.
-   False, with <*why> a sentence, when it is too long. */
+/*
+ * The path of <name>, which is relative to the folder of the file <beside>.
+ * "${CREDENTIALS_DIRECTORY}/" at its start stands for the folder in which
+ * systemd gives a service its credentials; no other variable means anything.
+ * False, with <*why> a sentence, when there is no such folder or the path is
+ * too long.
+ */
 NODISCARD bool file_beside(char out[static PATH_MAX], const char *beside,
     const char *name, const char **why);
 

@@ -2,6 +2,7 @@
 
 #include "base/address.h"
 #include "base/escape.h"
+#include "settings/file.h"
 #include "settings/ini.h"
 #include "settings/no_proxy.h"
 #include "settings/value.h"
@@ -549,22 +550,19 @@ check_together(const struct loading *l)
 static void
 place_path(const struct loading *l, size_t i)
 {
-	const char *slash = strrchr(l->path, '/');
 	char *name = text_at(&rows[i], l->s);
-	char path[SETTING_TEXT_MAX];
-	int n = snprintf(path, sizeof(path), "%.*s%s",
-	    slash == NULL || name[0] == '/' ? 0 : (int)(slash + 1 - l->path),
-	    l->path, name);
+	char path[PATH_MAX];
+	const char *why = "the path is too long";
 
 	if (name[0] == '\0')
 		return;
-	if (n < 0 || (size_t)n >= sizeof(path)) {
-		complain(l->to, l->path, l->lines[i],
-		    "%s: the path is over %d bytes", rows[i].key,
-		    SETTING_TEXT_MAX - 1);
+	if (!file_beside(path, l->path, name, &why) ||
+	    strlen(path) >= SETTING_TEXT_MAX) {
+		complain(
+		    l->to, l->path, l->lines[i], "%s: %s", rows[i].key, why);
 		return;
 	}
-	memcpy(name, path, (size_t)n + 1);
+	strcpy(name, path);
 	if (rows[i].least > 0 && access(name, R_OK) != 0)
 		complain(l->to, l->path, l->lines[i],
 		    "%s: %s cannot be read: %s", rows[i].key, name,

@@ -8,7 +8,7 @@ import paho.mqtt.client as paho
 import pytest
 
 from cloud_process import PRODUCT, topic_of
-from proxy import TIMEOUT
+from proxy import TIMEOUT, Proxy
 
 
 def login_of(cloud, start, dial, entry):
@@ -60,6 +60,31 @@ def test_secret_in_a_file(cloud, start, dial, tmp_path):
     secret.chmod(0o600)
     entry["device_secret_file"] = str(secret)
     login_of(cloud, start, dial, entry)
+
+
+def test_secret_among_the_services_credentials(cloud, start, dial, tmp_path):
+    """As systemd's LoadCredential= hands it over."""
+    entry = cloud.device()
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "pump").write_text(entry.pop("device_secret") + "\n")
+    entry["device_secret_file"] = "${CREDENTIALS_DIRECTORY}/pump"
+    proxy = start(cloud, entry, env={"CREDENTIALS_DIRECTORY": str(folder)})
+    dial(proxy).log_in(entry["label"])
+    assert cloud.wait("login", entry)["accepted"]
+
+
+def test_no_credentials_for_the_service(cloud, tmp_path):
+    entry = cloud.device(device_secret=None,
+                         device_secret_file="${CREDENTIALS_DIRECTORY}/pump")
+    proxy = Proxy(tmp_path, [entry])
+    try:
+        assert proxy.start().wait() == 3
+        line = proxy.raw_log().splitlines()[-1]
+        assert "devices.ini:5: error: device_secret_file" in line
+        assert "LoadCredential=" in line
+    finally:
+        proxy.kill()
 
 
 def test_plain_websocket(plain_cloud, start, dial, listen):

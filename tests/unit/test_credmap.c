@@ -1042,6 +1042,43 @@ test_finds_secret_files_by_absolute_path(void **state)
 	credmap_unref(map);
 }
 
+/* Where systemd has put a service's credentials; at the start only, and no
+   other variable. */
+static void
+test_finds_secret_files_among_credentials(void **state)
+{
+	static const char text[] =
+	    DEVICE("a", "devi") "password_file = ${CREDENTIALS_DIRECTORY}/pw\n";
+	static const char *const no_place[] = {"${HOME}/pw",
+	    "./${CREDENTIALS_DIRECTORY}/pw", "$CREDENTIALS_DIRECTORY/pw",
+	    "${CREDENTIALS_DIRECTORY}pw"};
+	struct scratch *s = *state;
+	char elsewhere[160], line[256];
+	struct credmap *map;
+
+	(void)scratch_write(s, "pw", SPAN_OF("hush\n"));
+	assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+	assert_null(load(s, text));
+	assert_told_once(s, "the service needs a LoadCredential= line");
+	assert_int_equal(setenv("CREDENTIALS_DIRECTORY", s->folder, 1), 0);
+	map = load(s, text);
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_true(secret_eq(&credmap_at(map, 0)->password, SPAN_OF("hush")));
+	credmap_unref(map);
+	for (size_t i = 0; i < ARRAY_LENGTH(no_place); i++) {
+		(void)snprintf(line, sizeof(line), "%spassword_file = %s\n",
+		    DEVICE("a", "devi"), no_place[i]);
+		assert_null(load(s, line));
+		assert_told_once(s, "No such file or directory");
+	}
+	(void)snprintf(elsewhere, sizeof(elsewhere), "%s/none", s->folder);
+	assert_int_equal(setenv("CREDENTIALS_DIRECTORY", elsewhere, 1), 0);
+	assert_null(load(s, text));
+	assert_told_once(s, "No such file or directory");
+	assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+}
+
 static void
 test_tells_of_the_files_it_reads(void **state)
 {
@@ -1386,6 +1423,7 @@ main(void)
 	    TEST(test_reads_secret_files),
 	    TEST(test_finds_secret_files_by_absolute_path),
 	    TEST(test_tells_of_the_files_it_reads),
+	    TEST(test_finds_secret_files_among_credentials),
 	    TEST(test_same_means_a_session_can_go_on),
 	    TEST(test_wipes_secrets),
 	    TEST(test_signs),

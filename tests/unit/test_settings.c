@@ -341,6 +341,40 @@ test_roots_can_be_read(void **state)
 	assert_told_once(s, "ca_file: /none.pem cannot be read");
 }
 
+/* Where systemd has put a service's credentials; other variables mean nothing.
+ */
+static void
+test_paths_of_credentials(void **state)
+{
+	struct scratch *s = *state;
+	struct settings *settings;
+	char path[256];
+
+	(void)snprintf(path, sizeof(path), "%s",
+	    scratch_write(s, "pw", SPAN_OF("hush\n")));
+	assert_int_equal(setenv("CREDENTIALS_DIRECTORY", s->folder, 1), 0);
+	settings = load(s, "[tls]\npin_file = ${CREDENTIALS_DIRECTORY}/pw\n"
+			   "[egress]\nproxy = http://me@p\n"
+			   "password_file = ${CREDENTIALS_DIRECTORY}/pw\n");
+	assert_told(s, "");
+	assert_non_null(settings);
+	assert_string_equal(settings->tls_pin_file, path);
+	assert_string_equal(settings->egress_password_file, path);
+	assert_true(
+	    secret_eq(&settings->egress_proxy.password, SPAN_OF("hush")));
+	settings_unref(settings);
+
+	assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+	assert_null(load(s, "[egress]\nproxy = http://me@p\n"
+			    "password_file = ${CREDENTIALS_DIRECTORY}/pw\n"));
+	assert_told(s,
+	    "error 3: password_file: the environment has no "
+	    "CREDENTIALS_DIRECTORY: the service needs a LoadCredential= "
+	    "line\n");
+	assert_null(load(s, "[tls]\nca_file = ${HOME}/pw\n"));
+	assert_told_once(s, "/${HOME}/pw cannot be read: No such file");
+}
+
 /* Each starts at the folder of the file; all but the key log must be there. */
 static void
 test_paths(void **state)
@@ -359,7 +393,7 @@ test_paths(void **state)
 		assert_told_once(s, "/none cannot be read: No such file");
 		(void)snprintf(text, sizeof(text), "%s = %0159d\n", keys[i], 1);
 		assert_null(load(s, text));
-		assert_told_once(s, "the path is over 159 bytes");
+		assert_told_once(s, "the path is too long");
 	}
 	settings = load(s, "[tls]\nkeylog_file = keys\n");
 	assert_non_null(settings);
@@ -510,6 +544,7 @@ main(void)
 	    TEST(test_tells_all_errors_of_a_file),
 	    TEST(test_roots_can_be_read),
 	    TEST(test_paths),
+	    TEST(test_paths_of_credentials),
 	    TEST(test_certificate_and_key_belong_together),
 	    TEST(test_keep_alives_fit_together),
 	    TEST(test_names_what_cannot_change),
