@@ -31,4 +31,15 @@ void secret_wipe(struct secret *k);
 /* Wipes any memory that has held a secret; never optimised away. */
 void secret_wipe_bytes(void *p, size_t n);
 
+/*
+ * Memory for secrets that stay: pages of its own, all zero, in no core file,
+ * and never in the swap as far as the process may lock memory. <size> is over
+ * 0 and is rounded up to whole pages, so this is for large or few objects. NULL
+ * without memory. Ends with secret_free() of the same size.
+ */
+NODISCARD void *secret_alloc(size_t size);
+
+/* Wipes it before it is given back. NULL is fine. */
+void secret_free(void *p, size_t size);
+
 #endif

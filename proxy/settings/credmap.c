@@ -71,14 +71,6 @@ credmap_new(void)
 	return map;
 }
 
-static void
-free_entries(struct credential *entries, size_t count)
-{
-	if (count > 0)
-		secret_wipe_bytes(entries, count * sizeof(*entries));
-	free(entries);
-}
-
 struct credential *
 credmap_add(struct credmap *map)
 {
@@ -86,16 +78,16 @@ credmap_add(struct credmap *map)
 
 	if (map->count == map->cap) {
 		size_t cap = map->cap > 0 ? 2 * map->cap : 1;
-		/* not realloc(): it would leave secrets behind */
-		struct credential *more = cap <= (UINT32_MAX >> KIND_BITS) / 2
-					      ? calloc(cap, sizeof(*more))
-					      : NULL;
+		struct credential *more =
+		    cap <= (UINT32_MAX >> KIND_BITS) / 2
+			? secret_alloc(cap * sizeof(*more))
+			: NULL;
 
 		if (more == NULL)
 			return NULL;
 		if (map->count > 0)
 			memcpy(more, map->entries, map->count * sizeof(*more));
-		free_entries(map->entries, map->count);
+		secret_free(map->entries, map->cap * sizeof(*map->entries));
 		map->entries = more;
 		map->cap = cap;
 	}
@@ -143,7 +135,7 @@ credmap_unref(struct credmap *map)
 {
 	if (map == NULL || atomic_fetch_sub(&map->refs, 1) != 1)
 		return;
-	free_entries(map->entries, map->count);
+	secret_free(map->entries, map->cap * sizeof(*map->entries));
 	while (map->blocks != NULL) {
 		struct block *next = map->blocks->next;
 

@@ -589,14 +589,6 @@ read_egress_password(const struct loading *l)
 		    "password_file: %s", why);
 }
 
-/* Settings may hold a password. */
-static void
-wipe_and_free(struct shared *shared)
-{
-	secret_wipe_bytes(shared, sizeof(*shared));
-	free(shared);
-}
-
 /* Reads the file, if there is one, and what of the environment it leaves to
    it. Errors are counted. */
 static void
@@ -623,7 +615,7 @@ load_all(struct loading *l)
 struct settings *
 settings_load(const char *path, struct complaints *to)
 {
-	struct shared *shared = calloc(1, sizeof(*shared));
+	struct shared *shared = secret_alloc(sizeof(*shared)); /* a password */
 	struct loading l = {.path = path, .to = to};
 	unsigned errors = to->errors;
 
@@ -642,7 +634,7 @@ settings_load(const char *path, struct complaints *to)
 	load_all(&l);
 	if (to->errors == errors)
 		return l.s;
-	wipe_and_free(shared);
+	secret_free(shared, sizeof(*shared));
 	return NULL;
 }
 
@@ -661,7 +653,7 @@ settings_unref(struct settings *s)
 	struct shared *shared = (struct shared *)s;
 
 	if (s != NULL && atomic_fetch_sub(&shared->refs, 1) == 1)
-		wipe_and_free(shared);
+		secret_free(shared, sizeof(*shared));
 }
 
 const struct egress *
