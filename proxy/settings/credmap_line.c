@@ -205,24 +205,64 @@ credmap_line_refuse_file(
 		WRONG(line, "the file it names: %s", why);
 }
 
-/* The value, or what the file that it names holds. Complains. */
+/* Complains once if there is no key: it would be the same of every value. */
 static bool
-take_secret(struct credmap_line *line, const char *value, bool is_file,
+has_sealed_key(struct credmap_line *line)
+{
+	struct sealed_opener *opener = line->opener;
+	const char *why;
+
+	if (opener->key != NULL || opener->failed)
+		return opener->key != NULL;
+	if (opener->key_file[0] != '\0')
+		opener->key = sealed_key_read(opener->key_file, line->to, &why);
+	if (opener->key != NULL)
+		return true;
+	opener->failed = true;
+	if (opener->key_file[0] == '\0')
+		WRONG(line, "%s",
+		    "it is sealed, and there is no key to open it: set "
+		    "[secrets] key_file in proxy.ini");
+	else
+		WRONG(line,
+		    "it is sealed, and the key in [secrets] key_file cannot "
+		    "be used: %s",
+		    why);
+	return false;
+}
+
+/* What the file holds. Complains. */
+static bool
+take_file(struct credmap_line *line, const char *value, struct secret *out)
+{
+	const char *why;
+
+	if (secret_file_read(line->path, value, line->to, out, &why))
+		return true;
+	credmap_line_refuse_file(line, value, why);
+	return false;
+}
+
+/* The value itself, of the key <name>. Complains. */
+static bool
+take_value(struct credmap_line *line, const char *name, struct span value,
     struct secret *out)
 {
 	const char *why;
 
-	if (is_file &&
-	    !secret_file_read(line->path, value, line->to, out, &why)) {
-		credmap_line_refuse_file(line, value, why);
+	if (sealed_is(value)) {
+		if (!has_sealed_key(line))
+			return false;
+		if (sealed_open(line->opener->key, name, value, out, &why))
+			return true;
+		WRONG(line, "%s", why);
 		return false;
 	}
-	if (!is_file && !secret_set(out, span_of_string(value))) {
-		WRONG(line, "at most %d bytes are allowed, this has %zu",
-		    SECRET_MAX, strlen(value));
-		return false;
-	}
-	return true;
+	if (secret_set(out, value))
+		return true;
+	WRONG(line, "at most %d bytes are allowed, this has %zu", SECRET_MAX,
+	    value.n);
+	return false;
 }
 
 /* Quotes mean nothing in these files, and no secret of the platform has them.
@@ -261,7 +301,10 @@ void
 credmap_line_device_secret(struct credmap_line *line, const char *value,
     bool is_file, struct secret *out)
 {
-	if (take_secret(line, value, is_file, out))
+	if (!is_file)
+		(void)credmap_line_table_secret(
+		    line, span_of_string(value), out);
+	else if (take_file(line, value, out))
 		(void)is_device_secret(line, out);
 }
 
@@ -269,15 +312,19 @@ bool
 credmap_line_table_secret(
     struct credmap_line *line, struct span value, struct secret *out)
 {
-	(void)!secret_set(out, value); /* is empty when it is too long */
-	return is_device_secret(line, out);
+	return take_value(line, "device_secret", value, out) &&
+	       is_device_secret(line, out);
 }
 
 void
 credmap_line_password(struct credmap_line *line, const char *value,
     bool is_file, struct secret *out)
 {
-	if (take_secret(line, value, is_file, out) && out->n == 0)
+	bool ok =
+	    is_file ? take_file(line, value, out)
+		    : take_value(line, "password", span_of_string(value), out);
+
+	if (ok && out->n == 0)
 		WRONG(line, "%s", "it is empty; for none, leave the key out");
 }
 

@@ -7,10 +7,19 @@
 #define PROXY_SETTINGS_CREDMAP_LINE_H
 
 #include "settings/credmap.h"
+#include "settings/sealed.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* What opens sealed values. The key is read for the first of them; whoever owns
+   this frees it. */
+struct sealed_opener {
+	const char *key_file; /* "": none */
+	struct sealed_key *key;
+	bool failed; /* told already */
+};
 
 /* The line being read, and where what it says goes. */
 struct credmap_line {
@@ -19,6 +28,7 @@ struct credmap_line {
 	struct credmap *map;
 	int n;
 	const char *key; /* what complaints call the value */
+	struct sealed_opener *opener;
 	bool no_memory; /* set when there was none; the map is of no use then */
 };
 
@@ -53,11 +63,13 @@ void credmap_line_address(struct credmap_line *line, const char *value,
 void credmap_line_networks(
     struct credmap_line *line, const char *value, struct networks *out);
 
-/* A DeviceSecret, or the name of a file that holds it. */
+/* A DeviceSecret, plain or sealed as the key device_secret, or the name of a
+   file that holds it plain. */
 void credmap_line_device_secret(struct credmap_line *line, const char *value,
     bool is_file, struct secret *out);
 
-/* A DeviceSecret that stands in a table. False when it is wrong. */
+/* A DeviceSecret that stands in a table, plain or sealed as the key
+   device_secret. False when it is wrong. */
 bool credmap_line_table_secret(
     struct credmap_line *line, struct span value, struct secret *out);
 
@@ -65,7 +77,8 @@ bool credmap_line_table_secret(
 void credmap_line_refuse_file(
     struct credmap_line *line, const char *value, const char *why);
 
-/* A local password, or the name of a file that holds it: any bytes. */
+/* A local password of any bytes, plain or sealed as the key password, or the
+   name of a file that holds it plain. */
 void credmap_line_password(struct credmap_line *line, const char *value,
     bool is_file, struct secret *out);
 

@@ -66,8 +66,11 @@ struct credmap *
 credmap_load(
     const char *path, const struct settings *defaults, struct complaints *to)
 {
-	struct loading l = {
-	    .line = {.path = path, .to = to, .map = credmap_new()},
+	struct sealed_opener opener = {.key_file = defaults->secrets_key_file};
+	struct loading l = {.line = {.path = path,
+				.to = to,
+				.map = credmap_new(),
+				.opener = &opener},
 	    .settings = defaults,
 	    .fleets = credmap_new()};
 	const struct ini_handler handler = {
@@ -86,6 +89,7 @@ credmap_load(
 		complain(to, path, 0, "out of memory");
 	if (to->errors == errors)
 		warn_about(&l);
+	sealed_key_free(opener.key);
 	free(l.products);
 	free(l.devices);
 	free(l.fleet_devices);

@@ -115,6 +115,30 @@ put_table(const uint8_t *data, size_t size)
 	MUST(pwrite(TABLE_FD, data, size, 0) == (ssize_t)size);
 }
 
+/* A file that stays; closed with the process. */
+static void
+write_file(const char *text, char path[static 64])
+{
+	int fd = memfd_create("fixed", MFD_CLOEXEC);
+
+	MUST(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	(void)snprintf(path, 64, "/proc/self/fd/%d", fd);
+}
+
+/* With the key that the sealed values of the corpus were made with. */
+static struct settings *
+load_settings(struct complaints *to)
+{
+	char key[64], text[128], path[64];
+
+	write_file("000102030405060708090a0b0c0d0e0f"
+		   "101112131415161718191a1b1c1d1e1f\n",
+	    key);
+	(void)snprintf(text, sizeof(text), "[secrets]\nkey_file = %s\n", key);
+	write_file(text, path);
+	return settings_load(path, to);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -127,7 +151,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct credmap *map;
 
 	if (defaults == NULL)
-		defaults = settings_load(NULL, &to);
+		defaults = load_settings(&to);
 	MUST(defaults != NULL);
 	put_table(data + table_at, size - table_at);
 	map = credmap_load(fuzz_file(data, map_size), defaults, &to);
