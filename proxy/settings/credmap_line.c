@@ -40,16 +40,19 @@ void
 credmap_line_name(struct credmap_line *line, const char *value, size_t least,
     size_t most, const char *more, const char **out)
 {
+	bool fits = strlen(value) <= most;
 	char shown[64];
 
 	if (value_made_of(value, least, most, more)) {
 		*out = credmap_line_keep(line, value);
 		return;
 	}
+	/* one that is too long may be the DeviceSecret, put here by mistake */
 	complain(line->to, line->path, line->n,
-	    "%s = %s: allowed are %zu to %zu of letters%s digits%s%s; this "
+	    "%s%s%s: allowed are %zu to %zu of letters%s digits%s%s; this "
 	    "has %zu bytes",
-	    line->key, escape(shown, sizeof(shown), span_of_string(value)),
+	    line->key, fits ? " = " : "",
+	    fits ? escape(shown, sizeof(shown), span_of_string(value)) : "",
 	    least, most, *more != '\0' ? "," : " and",
 	    *more != '\0' ? " and " : "", more, strlen(value));
 }

@@ -26,7 +26,8 @@ file_beside(char out[static PATH_MAX], const char *beside, const char *name,
 		folder = getenv("CREDENTIALS_DIRECTORY");
 		if (folder == NULL || *folder != '/') {
 			*why = "the environment has no CREDENTIALS_DIRECTORY: "
-			       "the service needs a LoadCredential= line";
+			       "a service gets it by a LoadCredential= line; "
+			       "elsewhere set it to the folder of these files";
 			return false;
 		}
 		folder_n = (int)strnlen(folder, PATH_MAX);

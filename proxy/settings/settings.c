@@ -589,6 +589,18 @@ read_egress_password(const struct loading *l)
 		    "password_file: %s", why);
 }
 
+/* The name is not shown: it may be the key, put there by mistake. */
+static void
+check_key_file(const struct loading *l)
+{
+	const char *path = l->s->secrets_key_file;
+
+	if (path[0] != '\0' && access(path, R_OK) != 0)
+		complain(l->to, l->path, l->lines[ROW_secrets_key_file],
+		    "key_file: what it names cannot be read: %s",
+		    strerror(errno));
+}
+
 /* Reads the file, if there is one, and what of the environment it leaves to
    it. Errors are counted. */
 static void
@@ -604,6 +616,7 @@ load_all(struct loading *l)
 		if (l->to->errors == errors) {
 			check_together(l);
 			read_egress_password(l);
+			check_key_file(l);
 		}
 	}
 	if (l->to->errors == errors &&

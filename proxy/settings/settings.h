@@ -89,7 +89,7 @@ X("egress", "proxy",           EGRESS,    egress_proxy,          "", 0, 0, true,
 X("egress", "password_file",   PATH,      egress_password_file,  "", 0, 0, true, "a file with the password of the proxy's user; a relative path starts at the folder of this file") \
 X("egress", "no_proxy",        TEXT,      egress_no_proxy,       "", 0, 0, true, "hosts and networks dialled without the proxy, separated by commas") \
 X("egress", "timeout",         MS,        egress_timeout_ms,     "10s", 50, 120000, true, "for the proxy to open the tunnel") \
-X("secrets", "key_file",       PATH,      secrets_key_file,      "", 1, 0, true, "the key of the sealed secrets in devices.ini: 64 hexadecimal digits, or a passphrase; a relative path starts at the folder of this file") \
+X("secrets", "key_file",       PATH,      secrets_key_file,      "", 0, 0, true, "the key of the sealed secrets in devices.ini: 64 hexadecimal digits, or a passphrase; a relative path starts at the folder of this file") \
 X("limits", "workers",         COUNT,     workers,               "0", 0, 256, false, "threads that carry sessions; 0: one for each usable CPU") \
 X("limits", "devices",         COUNT,     devices_max,           "10000", 1, 1000000, true, "connections from devices at once") \
 X("limits", "devices_per_address", COUNT, devices_per_address_max, "0", 0, 1000000, true, "connections at once from one address; 0: no limit of its own") \

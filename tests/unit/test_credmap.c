@@ -1059,7 +1059,7 @@ test_finds_secret_files_among_credentials(void **state)
 	(void)scratch_write(s, "pw", SPAN_OF("hush\n"));
 	assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
 	assert_null(load(s, text));
-	assert_told_once(s, "the service needs a LoadCredential= line");
+	assert_told_once(s, "a service gets it by a LoadCredential= line");
 	assert_int_equal(setenv("CREDENTIALS_DIRECTORY", s->folder, 1), 0);
 	map = load(s, text);
 	assert_told(s, "");

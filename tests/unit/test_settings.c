@@ -367,12 +367,29 @@ test_paths_of_credentials(void **state)
 	assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
 	assert_null(load(s, "[egress]\nproxy = http://me@p\n"
 			    "password_file = ${CREDENTIALS_DIRECTORY}/pw\n"));
-	assert_told(s,
+	assert_told_once(s,
 	    "error 3: password_file: the environment has no "
-	    "CREDENTIALS_DIRECTORY: the service needs a LoadCredential= "
-	    "line\n");
+	    "CREDENTIALS_DIRECTORY: a service gets it by a LoadCredential= ");
 	assert_null(load(s, "[tls]\nca_file = ${HOME}/pw\n"));
 	assert_told_once(s, "/${HOME}/pw cannot be read: No such file");
+}
+
+/* The key itself may stand where its file belongs. */
+static void
+test_key_file(void **state)
+{
+	struct scratch *s = *state;
+	struct settings *settings;
+
+	assert_null(load(s, "[secrets]\nkey_file = 0123456789abcdef\n"));
+	assert_told(s,
+	    "error 2: key_file: what it names cannot be read: No such file or "
+	    "directory\n");
+	(void)scratch_write(s, "key", SPAN_OF("x"));
+	settings = load(s, "[secrets]\nkey_file = key\n");
+	assert_told(s, "");
+	assert_non_null(settings);
+	settings_unref(settings);
 }
 
 /* Each starts at the folder of the file; all but the key log must be there. */
@@ -544,6 +561,7 @@ main(void)
 	    TEST(test_tells_all_errors_of_a_file),
 	    TEST(test_roots_can_be_read),
 	    TEST(test_paths),
+	    TEST(test_key_file),
 	    TEST(test_paths_of_credentials),
 	    TEST(test_certificate_and_key_belong_together),
 	    TEST(test_keep_alives_fit_together),
