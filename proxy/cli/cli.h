@@ -46,6 +46,7 @@ struct cli_options {
 	const char *product;
 	const char *format;
 	const char *secret_file;
+	const char *key_file; /* instead of [secrets] key_file */
 	bool secret_prompt;
 	bool secret_stdin;
 	bool dry_run;
@@ -84,6 +85,8 @@ extern const struct cli_command cli_device_remove;
 extern const struct cli_command cli_device_import;
 extern const struct cli_command cli_device_diff;
 extern const struct cli_command cli_passwd;
+extern const struct cli_command cli_device_encrypt;
+extern const struct cli_command cli_device_decrypt;
 
 /* Rows that the option table of every command with files begins with. */
 /* clang-format off */

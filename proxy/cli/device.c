@@ -8,6 +8,8 @@ static const struct cli_command *const commands[] = {
     &cli_device_remove,
     &cli_device_import,
     &cli_device_diff,
+    &cli_device_encrypt,
+    &cli_device_decrypt,
     NULL,
 };
 

@@ -1,6 +1,7 @@
 #include "cli/map_edit.h"
 
 #include "base/escape.h"
+#include "settings/map_seal.h"
 #include "settings/value.h"
 
 #include <stdio.h>
@@ -39,6 +40,34 @@ read_map(struct map_edit *e, enum cli_exit *code)
 	return true;
 }
 
+/* The key of the option takes the place of that in the settings. */
+static bool
+use_key_file(struct map_edit *e, const char *path)
+{
+	if (path == NULL)
+		return true;
+	if (strlen(path) >= SETTING_TEXT_MAX) {
+		cli_tell("the path of --key-file is too long");
+		return false;
+	}
+	strcpy(e->settings->secrets_key_file, path);
+	return true;
+}
+
+/* A map whose key cannot be used does not load: that is told when it is tried.
+ */
+static void
+find_key(struct map_edit *e)
+{
+	struct complaints silent = {.tell = cli_no_complaint};
+	const char *why;
+
+	if (e->settings->secrets_key_file[0] != '\0' &&
+	    map_seal_salt(e->text, e->salt))
+		e->key = sealed_key_read(
+		    e->settings->secrets_key_file, &silent, &why);
+}
+
 bool
 map_edit_begin(
     struct map_edit *e, const struct cli_options *o, enum cli_exit *code)
@@ -53,8 +82,11 @@ map_edit_begin(
 		*code = CLI_REFUSED;
 		return false;
 	}
-	if (read_map(e, code))
+	*code = CLI_FAILED;
+	if (use_key_file(e, o->key_file) && read_map(e, code)) {
+		find_key(e);
 		return true;
+	}
 	map_edit_end(e);
 	return false;
 }
@@ -66,6 +98,7 @@ map_edit_end(struct map_edit *e)
 	map_text_free(e->text);
 	credmap_unref(e->map);
 	settings_unref(e->settings);
+	sealed_key_free(e->key);
 }
 
 /* "device:LABEL"; false: that cannot be a label. */
@@ -194,16 +227,44 @@ unset_rivals(struct map_edit *e, size_t head, const char *key)
 	}
 }
 
+/* Of a secret, when others are sealed, the value as it is to stand there, in
+   <sealed>. False after telling why not. */
+static bool
+seal(struct map_edit *e, const char *key, struct span *value,
+    char sealed[static SEALED_TEXT_MAX])
+{
+	struct secret secret;
+	const char *why;
+	bool ok;
+
+	if (e->key == NULL || !map_seal_takes(span_of_string(key)) ||
+	    sealed_is(*value))
+		return true;
+	why = "it is too long for a secret";
+	ok = secret_set(&secret, *value) &&
+	     sealed_make(e->key, key, &secret, e->salt, sealed, &why);
+	secret_wipe(&secret);
+	if (!ok) {
+		cli_tell("%s: %s", key, why);
+		return false;
+	}
+	*value = span_of_string(sealed);
+	return true;
+}
+
 bool
 map_edit_set(
     struct map_edit *e, size_t head, const char *key, struct span value)
 {
+	char sealed[SEALED_TEXT_MAX];
 	const char *why = map_text_objection(value);
 
 	if (why != NULL) {
 		cli_tell("%s: %s", key, why);
 		return false;
 	}
+	if (!seal(e, key, &value, sealed))
+		return false;
 	if (!map_text_set(e->text, head, key, value)) {
 		cli_tell("out of memory");
 		return false;

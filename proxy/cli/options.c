@@ -112,6 +112,7 @@ static const struct {
     {'d', offsetof(struct cli_options, devices)},
     {'f', offsetof(struct cli_options, format)},
     {'i', offsetof(struct cli_options, client_id)},
+    {'k', offsetof(struct cli_options, key_file)},
     {'p', offsetof(struct cli_options, product)},
     {'r', offsetof(struct cli_options, iterations)},
     {'s', offsetof(struct cli_options, socket)},

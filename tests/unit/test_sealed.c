@@ -376,6 +376,36 @@ test_in_a_map(void **state)
 }
 
 static void
+test_in_a_table(void **state)
+{
+	static const char text[] =
+	    "[device:f]\nproduct_key = pk\ndevice_name = pump_${1}\n"
+	    "host = h\ndevice_secrets_file = t.csv\n";
+	struct scratch *s = *state;
+	struct credmap *map;
+
+	(void)scratch_write(s, "key", SPAN_OF(HEX_KEY "\n"));
+	(void)scratch_write(s, "t.csv",
+	    SPAN_OF("DeviceName,DeviceSecret\npump_1," SEALED_SECRET
+		    "\npump_2,plain\n"));
+	map = load(s, "key", text);
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_int_equal(credmap_count(map), 2);
+	assert_true(
+	    secret_eq(&credmap_at(map, 0)->device_secret, SPAN_OF(SECRET)));
+	assert_true(
+	    secret_eq(&credmap_at(map, 1)->device_secret, SPAN_OF("plain")));
+	credmap_unref(map);
+	(void)scratch_write(s, "t.csv",
+	    SPAN_OF("DeviceName,DeviceSecret\npump_1," SEALED_PASSWORD "\n"));
+	assert_null(load(s, "key", text));
+	assert_told_once(s, "error 2: DeviceSecret: it is sealed and does");
+	assert_null(load(s, NULL, text));
+	assert_told_once(s, "error 2: DeviceSecret: it is sealed, and there");
+}
+
+static void
 test_in_a_map_with_errors(void **state)
 {
 	static const char good[] = DEVICE "device_secret = " SEALED_SECRET
@@ -434,6 +464,7 @@ main(void)
 	    cmocka_unit_test(test_keys),
 	    cmocka_unit_test(test_salts),
 	    TEST(test_in_a_map),
+	    TEST(test_in_a_table),
 	    TEST(test_in_a_map_with_errors),
 	};
 
