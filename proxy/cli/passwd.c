@@ -86,7 +86,7 @@ static const char help[] =
 "no terminal, its first line is the password.\n"
 "\n"
 "  -h, --help            print this help\n"
-"      --iterations N    how often to hash, 1000 to 10000000 (default: 600000);\n"
+"      --iterations N    how often to hash, 1000 to 2000000 (default: 600000);\n"
 "                        the proxy does the same for each device that connects\n"
 "                        for the first time: a quarter of a second on a fast\n"
 "                        CPU\n"

@@ -1,5 +1,7 @@
 #include "settings/password_hash.h"
 
+#include "codec/base64.h"
+
 #include <assert.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -8,49 +10,6 @@
 #include <string.h>
 
 #define PREFIX "$pbkdf2-sha256$i="
-
-/* Base64 of the longest salt, padded, with its NUL. */
-enum { BASE64_MAX = (PASSWORD_SALT_MAX + 2) / 3 * 4 + 1 };
-
-/* Without padding; returns its length. */
-static size_t
-write_base64(const uint8_t *bytes, size_t n, char out[static BASE64_MAX])
-{
-	size_t length =
-	    (size_t)EVP_EncodeBlock((unsigned char *)out, bytes, (int)n);
-
-	while (length > 0 && out[length - 1] == '=')
-		length--;
-	out[length] = '\0';
-	return length;
-}
-
-/* The only way to write <n> bytes, or nothing: no blanks, no padding, no bits
-   behind the last byte. */
-static bool
-read_base64(
-    const char *text, size_t length, uint8_t *out, size_t max, size_t *n)
-{
-	uint8_t bytes[BASE64_MAX];
-	char padded[BASE64_MAX], again[BASE64_MAX];
-	bool ok;
-
-	*n = length / 4 * 3 + length % 4 * 3 / 4;
-	if (*n > max || length > BASE64_MAX - 3)
-		return false;
-	memcpy(padded, text, length);
-	memcpy(padded + length, "===", 3);
-	ok = EVP_DecodeBlock(bytes, (const unsigned char *)padded,
-		 (int)((length + 3) / 4 * 4)) >= 0 &&
-	     write_base64(bytes, *n, again) == length &&
-	     memcmp(text, again, length) == 0;
-	if (ok)
-		memcpy(out, bytes, *n);
-	secret_wipe_bytes(bytes, sizeof(bytes));
-	secret_wipe_bytes(padded, sizeof(padded));
-	secret_wipe_bytes(again, sizeof(again));
-	return ok;
-}
 
 /* Digits up to the next "$", without zeros before them. */
 static bool
@@ -71,7 +30,9 @@ password_hash_read(
     const char *text, struct password_hash *out, const char **why)
 {
 	struct password_hash h = {0};
-	size_t salt, hash, n;
+	size_t salt, hash;
+	struct span word;
+	const char *end;
 	bool ok = false;
 
 	*why = "write $pbkdf2-sha256$i=ITERATIONS$SALT$HASH, as "
@@ -81,17 +42,19 @@ password_hash_read(
 	text += strlen(PREFIX);
 	if (!read_iterations(&text, &h.iterations))
 		return false;
-	n = strcspn(text, "$");
-	if (text[n] != '$' ||
-	    !read_base64(text, n, h.salt, sizeof(h.salt), &salt) ||
-	    !read_base64(text + n + 1, strlen(text + n + 1), h.hash,
-		sizeof(h.hash), &hash) ||
+	end = strchr(text, '$');
+	if (end == NULL)
+		goto done;
+	word = (struct span){(const uint8_t *)text, (size_t)(end - text)};
+	if (!base64_read(word, h.salt, sizeof(h.salt), &salt) ||
+	    !base64_read(
+		span_of_string(end + 1), h.hash, sizeof(h.hash), &hash) ||
 	    hash != sizeof(h.hash))
 		goto done;
 	h.salt_bytes = (uint8_t)salt;
 	if (h.iterations < PASSWORD_ITERATIONS_MIN ||
 	    h.iterations > PASSWORD_ITERATIONS_MAX) {
-		*why = "1000 to 10000000 iterations are allowed";
+		*why = "1000 to 2000000 iterations are allowed";
 		goto done;
 	}
 	if (salt < PASSWORD_SALT_MIN) {
@@ -109,10 +72,11 @@ void
 password_hash_write(
     const struct password_hash *h, char out[static PASSWORD_HASH_TEXT])
 {
-	char salt[BASE64_MAX], hash[BASE64_MAX];
+	char salt[BASE64_LENGTH(PASSWORD_SALT_MAX) + 1];
+	char hash[BASE64_LENGTH(PASSWORD_HASH_BYTES) + 1];
 
-	(void)write_base64(h->salt, h->salt_bytes, salt);
-	(void)write_base64(h->hash, sizeof(h->hash), hash);
+	base64_write((struct span){h->salt, h->salt_bytes}, salt);
+	base64_write((struct span){h->hash, sizeof(h->hash)}, hash);
 	(void)snprintf(out, PASSWORD_HASH_TEXT, PREFIX "%u$%.86s$%.43s",
 	    h->iterations, salt, hash);
 	secret_wipe_bytes(hash, sizeof(hash));

@@ -19,7 +19,8 @@
 enum {
 	PASSWORD_ITERATIONS_MIN = 1000,
 	PASSWORD_ITERATIONS = 600000, /* unless somebody says otherwise */
-	PASSWORD_ITERATIONS_MAX = 10000000,
+	/* a thread that is to end may have to compute as many before */
+	PASSWORD_ITERATIONS_MAX = 2000000,
 	PASSWORD_SALT_MIN = 8,
 	PASSWORD_SALT_MAX = 64,
 	PASSWORD_SALT = 16, /* of those that are made here */

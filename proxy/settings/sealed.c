@@ -254,10 +254,10 @@ parse(struct span text, uint8_t salt[static SEALED_SALT_BYTES],
 	size_t n;
 
 	return take_start(&text, SEALED_MARK "1:") &&
-	       span_take(&text, BASE64URL_LENGTH(SEALED_SALT_BYTES), &word) &&
-	       base64url_read(word, salt, SEALED_SALT_BYTES, &n) &&
+	       span_take(&text, BASE64_LENGTH(SEALED_SALT_BYTES), &word) &&
+	       base64_read(word, salt, SEALED_SALT_BYTES, &n) &&
 	       span_take(&text, 1, &colon) && *colon.p == ':' &&
-	       base64url_read(text, box, SEALED_BOX_MAX, box_n) &&
+	       base64_read(text, box, SEALED_BOX_MAX, box_n) &&
 	       *box_n >= SEALED_NONCE_BYTES + SEALED_TAG_BYTES;
 }
 
@@ -320,9 +320,9 @@ sealed_make(struct sealed_key *key, const char *name, const struct secret *in,
 	}
 	memcpy(out, SEALED_MARK "1:", strlen(SEALED_MARK "1:"));
 	out += strlen(SEALED_MARK "1:");
-	base64url_write((struct span){salt, SEALED_SALT_BYTES}, out);
-	out += BASE64URL_LENGTH(SEALED_SALT_BYTES);
+	base64_write((struct span){salt, SEALED_SALT_BYTES}, out);
+	out += BASE64_LENGTH(SEALED_SALT_BYTES);
 	*out++ = ':';
-	base64url_write(bytes, out);
+	base64_write(bytes, out);
 	return true;
 }

@@ -6,7 +6,7 @@
  *
  *	sealed:1:SALT:BOX
  *
- * both in base64url without padding. SALT is 16 bytes. BOX is a nonce of 12
+ * both in base64 without padding. SALT is 16 bytes. BOX is a nonce of 12
  * bytes, the ciphertext and a tag of 16 bytes of AES-256-GCM (NIST SP 800-38D);
  * the name of the key that the value belongs to is authenticated with it, so
  * that a value cannot be used in another key's place.
@@ -24,7 +24,7 @@
 #include "base/attr.h"
 #include "base/secret.h"
 #include "base/span.h"
-#include "codec/base64url.h"
+#include "codec/base64.h"
 #include "settings/complaints.h"
 
 #include <stdbool.h>
@@ -40,8 +40,8 @@ enum {
 	SEALED_BOX_MAX = SEALED_NONCE_BYTES + SECRET_MAX + SEALED_TAG_BYTES,
 	/* with NUL */
 	SEALED_TEXT_MAX = sizeof(SEALED_MARK "1::") +
-			  BASE64URL_LENGTH(SEALED_SALT_BYTES) +
-			  BASE64URL_LENGTH(SEALED_BOX_MAX),
+			  BASE64_LENGTH(SEALED_SALT_BYTES) +
+			  BASE64_LENGTH(SEALED_BOX_MAX),
 	SEALED_PASSPHRASE_MIN = 12,
 	SEALED_SALTS_MAX = 4 /* under a passphrase, as each takes its time */
 };

@@ -102,7 +102,7 @@ test_there_and_back(void **state)
 	assert_int_equal(count(sealed, "hunter2"), 3);
 	assert_int_equal(count(sealed, "sealed:1:"), 3);
 	assert_true(map_seal_salt(m.text, salt));
-	base64url_write(
+	base64_write(
 	    (struct span){salt, sizeof(salt)}, sealed + sizeof(sealed) - 32);
 	assert_int_equal(count(sealed, sealed + sizeof(sealed) - 32), 3);
 

@@ -1,12 +1,12 @@
-#include "codec/base64url.h"
+#include "codec/base64.h"
 
 #include <string.h>
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-			     "abcdefghijklmnopqrstuvwxyz0123456789-_";
+			     "abcdefghijklmnopqrstuvwxyz0123456789+/";
 
 void
-base64url_write(struct span in, char *out)
+base64_write(struct span in, char *out)
 {
 	uint32_t bits = 0;
 	unsigned held = 0; /* of <bits>, the lowest are not written yet */
@@ -22,7 +22,7 @@ base64url_write(struct span in, char *out)
 }
 
 bool
-base64url_read(struct span text, uint8_t *out, size_t size, size_t *n)
+base64_read(struct span text, uint8_t *out, size_t size, size_t *n)
 {
 	uint32_t bits = 0;
 	unsigned held = 0; /* of <bits>, the lowest are not in <out> yet */
