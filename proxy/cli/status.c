@@ -17,7 +17,7 @@ enum { STATUS_MAX = 10 * PATH_MAX };
 static const char *
 find(const char *json, const char *key)
 {
-	char wanted[64];
+	char wanted[80];
 	const char *at;
 
 	(void)snprintf(wanted, sizeof(wanted), "\"%s\":", key);
