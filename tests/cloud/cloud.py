@@ -45,6 +45,8 @@ def read_arguments():
                         help="port of the broker (0: a free one)")
     parser.add_argument("--control", metavar="PATH",
                         help="Unix socket that takes orders")
+    parser.add_argument("--strict", action="store_true",
+                        help="hold devices to every rule of the platform")
     parser.add_argument("--exit-with-parent", action="store_true",
                         help="end when the process that started this ends")
     arguments = parser.parse_args()
@@ -71,7 +73,8 @@ async def run(arguments, out):
         broker = Broker()
         last.push_async_callback(broker.stop)
         await broker.start(arguments.mosquitto_port)
-        gate = Gate(devices, Decisions(out), broker.port)
+        gate = Gate(devices, Decisions(out), broker.port,
+                    arguments.strict)
         last.push_async_callback(gate.stop)
         port = await gate.start(arguments.host, arguments.port,
                                 arguments.cert, arguments.key)

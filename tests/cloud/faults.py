@@ -2,6 +2,7 @@
 
 import os
 
+import contract
 import mqtt
 
 DOWNLINKS = ("whole", "bytes", "fragments", "pinged", "merged")
@@ -17,11 +18,14 @@ NONE = {
     "downlink": "whole",        # how packets lie in WebSocket messages
     "connack_delay": 0,         # seconds
     "answer_pings": True,
+    "answer_publishes": True,
     "connack_properties": {},   # level 5: extra properties of CONNACK
     "refuse": 0,                # CONNACK code for logins that are all right
     "refuse_count": None,       # how many of them, None for all
     "logins_per_minute": None,  # more of one identity are refused
     "kick_after": None,         # seconds from a login to its end
+    "strict": False,            # which rules count, see contract.py
+    "limits": {},               # those of contract.py that differ
     "subprotocol": "required",  # of the upgrade
     "upgrade_status": None,     # the answer to all upgrades
     "upgrade_headers": {},      # of that answer
@@ -39,7 +43,8 @@ ALL = (None, None)
 class Faults:
     """Settings of all identities, overlaid by those of one."""
 
-    def __init__(self):
+    def __init__(self, strict=False):
+        self._none = {**NONE, "strict": strict}
         self._set = {}
 
     def set(self, identity, changes):
@@ -60,7 +65,7 @@ class Faults:
         for key in (identity, ALL):
             if name in self._set.get(key, ()):
                 return self._set[key][name]
-        return NONE[name]
+        return self._none[name]
 
     def take_refusal(self, identity):
         """The code to refuse a login with, 0 for none; counts down."""
@@ -91,6 +96,11 @@ def _check(name, value):
         "subprotocol": lambda: value not in SUBPROTOCOLS,
         "connack_properties": lambda: set(value) - set(CONNACK_PROPERTIES),
         "answer_pings": lambda: not isinstance(value, bool),
+        "answer_publishes": lambda: not isinstance(value, bool),
+        "strict": lambda: not isinstance(value, bool),
+        "limits": lambda: (set(value) - set(contract.LIMITS)
+                           or not all(limit > 0
+                                      for limit in value.values())),
         "connack_delay": lambda: value < 0,
         "refuse": lambda: not 0 <= value <= 255,
         "refuse_count": lambda: value is not None and value < 0,

@@ -13,6 +13,7 @@ from websockets.legacy.server import WebSocketServerProtocol
 
 import faults
 from link import GOING_AWAY, Link, LinkEnd
+from meter import DeviceMeters
 from stream import Stream
 
 # MQTT 3.1.1 section 6 wants "mqtt"; clients of MQTT 3.1 say "mqttv3.1"
@@ -37,14 +38,16 @@ class _Upgrade(WebSocketServerProtocol):
 
 
 class Gate:
-    """Devices known, links open, subscriptions held, faults ordered."""
+    """Devices known, links open, subscriptions held, faults ordered; strict:
+    whether devices are held to every rule, unless a fault says otherwise."""
 
-    def __init__(self, devices, decisions, broker_port):
+    def __init__(self, devices, decisions, broker_port, strict=False):
         self.devices = devices
         self.decisions = decisions
         self.broker_port = broker_port
-        self.faults = faults.Faults()
+        self.faults = faults.Faults(strict)
         self.subscriptions = collections.defaultdict(set)
+        self.meters = collections.defaultdict(DeviceMeters)
         self._links = {}            # Link -> the task that runs it
         self._count = 0
         self._logins = collections.defaultdict(collections.deque)

@@ -1,4 +1,4 @@
-"""One device's link: login, then packets both ways, each one judged.
+"""One device's link: login, then packets both ways, judged in judge.py.
 
 The gate starts a Link for every connection and waits for run().  A link ends
 by a LinkEnd, whoever wants it, and run() alone carries that out.
@@ -6,19 +6,19 @@ by a LinkEnd, whoever wants it, and run() alone carries that out.
 
 import asyncio
 import contextlib
-import hashlib
 import socket
 import struct
 
 from websockets.exceptions import ConnectionClosed
 
 import aliyun
+import contract
 import mqtt
+from judge import Breach, Judge
 
 CONNECT_TIMEOUT = 10
 GOODBYE_TIMEOUT = 1
 MERGE_SILENCE = 0.05
-PAYLOAD_SHOWN = 256
 FRAGMENTS = 32
 
 # CONNACK codes, (levels 3 and 4, level 5): what a throttled client gets
@@ -60,8 +60,9 @@ class Link:
         self._from_device = mqtt.Splitter()
         self._from_broker = mqtt.Splitter()
         self._reader = self._writer = None
-        self._aliases = {}          # level 5, of the device
-        self._subacks = {}          # packet identifier -> codes
+        self._judge = Judge(gate, self._note,
+                            lambda packet: self._send([packet]))
+        self._deliveries = asyncio.Queue()  # that wait for their turn
 
     @property
     def alive(self):
@@ -82,6 +83,9 @@ class Link:
             await self._relay(packets)
         except LinkEnd as wish:
             end = wish
+        except Breach as breach:
+            end = LinkEnd("gate", breach.rule, ws_code=PROTOCOL_ERROR,
+                          reason_code=breach.code)
         except ConnectionClosed as closed:
             end = LinkEnd("device", "link closed")
             if closed.sent and not closed.rcvd:
@@ -94,7 +98,8 @@ class Link:
             end = LinkEnd("gate", str(why), ws_code=PROTOCOL_ERROR,
                           reason_code=0x81)
         except asyncio.TimeoutError:
-            self._note("breach", rule="no CONNECT", action="closed")
+            self._note("breach", rule="no CONNECT", action="closed",
+                       detail=f"none in {CONNECT_TIMEOUT} s")
             end = LinkEnd("gate", "no CONNECT in time")
         except OSError as why:
             end = LinkEnd("broker", f"broker not reachable: {why}")
@@ -107,7 +112,8 @@ class Link:
         while True:
             message = await self.ws.recv()
             if isinstance(message, str):
-                self._breach("text frame", ws_code=UNSUPPORTED_DATA)
+                self._breach("text frame", "a WebSocket message of text",
+                             UNSUPPORTED_DATA)
             began = self._from_device.partial
             packets = self._from_device.feed(message)
             if self.transport != "mqtts" and (
@@ -120,20 +126,15 @@ class Link:
     async def _login(self, packet):
         """Judges CONNECT; dials the broker, or answers and raises."""
         connect = mqtt.read_connect(packet)
-        self.level = connect.level
+        self.level = self._judge.level = connect.level
         if self.level != 3 and self.ws.subprotocol == "mqttv3.1":
-            self._breach("subprotocol", detail="mqttv3.1 is for level 3")
+            self._breach("subprotocol", "mqttv3.1 is for level 3",
+                         PROTOCOL_ERROR)
 
         login = aliyun.audit_login(connect, self.transport != "ws",
                                    self.gate.devices)
-        code, recent = 0, self.gate.count_login(login.identity)
-        limit = self.gate.faults.get(login.identity, "logins_per_minute")
-        if login.codes:
-            code = login.codes[self.level > 4]
-        elif limit and recent > limit:
-            code, login.reason = OVER_QUOTA[self.level > 4], "over quota"
-        elif code := self.gate.faults.take_refusal(login.identity):
-            login.reason = "refused by order"
+        recent = self.gate.count_login(login.identity)
+        code = self._login_code(connect, login, recent)
         others = [link for link in self.gate.open_links()
                   if link.identity == login.identity]
         self._note("login", **self._describe(connect, login, code),
@@ -143,13 +144,29 @@ class Link:
             raise LinkEnd("gate", login.reason)
 
         # one session per identity, whatever its client id
-        self.identity = login.identity
+        self.identity = self._judge.identity = login.identity
         for other in others:
             other.stop(LinkEnd("gate", "taken over", how="fin",
                                reason_code=0x8E))
         for other in others:
             await other.ended.wait()
         await self._dial_broker(connect)
+
+    def _login_code(self, connect, login, recent):
+        """The code of the CONNACK; says in login why it is refused."""
+        if login.codes:
+            return login.codes[self.level > 4]
+        if verdict := self._judge.connect(connect, login.identity, recent):
+            login.reason = verdict.detail
+            return verdict.code
+        faults = self.gate.faults
+        limit = faults.get(login.identity, "logins_per_minute")
+        if limit and recent > limit:
+            login.reason = "over quota"
+            return OVER_QUOTA[self.level > 4]
+        if code := faults.take_refusal(login.identity):
+            login.reason = "refused by order"
+        return code
 
     def _describe(self, connect, login, code):
         upgrade, tls = self.ws.request_headers, self.gate.tls_of(self.ws)
@@ -184,16 +201,16 @@ class Link:
 
     async def _relay(self, packets):
         """Both ways until one ends; never returns."""
-        up = asyncio.create_task(self._up(packets))
-        down = asyncio.create_task(self._down())
-        await asyncio.wait((up, down, self._stop),
+        tasks = [asyncio.create_task(way) for way in (
+            self._up(packets), self._down(), self._deliver())]
+        await asyncio.wait((*tasks, self._stop),
                            return_when=asyncio.FIRST_COMPLETED)
         stopped = self._stop.done()
         # noted now, so that alive is false before anything is waited for
         self.stop(None)
-        for task in (up, down):
+        for task in tasks:
             task.cancel()
-        results = await asyncio.gather(up, down, return_exceptions=True)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
         if stopped:
             raise self._stop.result()
         raise next(result for result in results
@@ -202,119 +219,13 @@ class Link:
     async def _up(self, packets):
         await self._admitted.wait()
         async for packet in packets:
-            onward = await self._judge(packet)
+            onward = await self._judge.packet(packet)
             if onward:
                 self._writer.write(onward)
                 await self._writer.drain()
             if packet.kind == mqtt.DISCONNECT:
                 self.over = True
                 raise LinkEnd("device", "DISCONNECT", how="wait")
-
-    async def _judge(self, packet):
-        """Returns what the broker gets of a packet, None for nothing."""
-        mqtt.check_header(packet, self.level)
-        kind = packet.kind
-        if kind == mqtt.PUBLISH:
-            return await self._judge_publish(packet)
-        if kind == mqtt.SUBSCRIBE:
-            return await self._judge_subscribe(packet)
-        if kind == mqtt.CONNECT:
-            self._breach("second CONNECT", reason_code=0x82)
-        if kind in (mqtt.PUBREC, mqtt.PUBREL, mqtt.PUBCOMP):
-            self._breach("QoS 2", detail=mqtt.NAMES[kind], reason_code=0x9B)
-        if kind == mqtt.UNSUBSCRIBE:
-            filters = mqtt.read_unsubscribe(packet, self.level)
-            self._subscriptions.difference_update(filters)
-            self._note("unsubscribe", filters=filters)
-        if kind == mqtt.PINGREQ:
-            self._note("ping")
-        return packet.raw
-
-    async def _judge_publish(self, packet):
-        publish = mqtt.read_publish(packet, self.level)
-        topic = publish.topic
-        if publish.alias and not topic:
-            if publish.alias not in self._aliases:
-                raise mqtt.Malformed(f"topic alias {publish.alias} not set")
-            topic = self._aliases[publish.alias]
-        elif publish.alias:
-            self._aliases[publish.alias] = topic
-
-        detail = {"topic": topic, "qos": publish.qos}
-        if publish.qos == 2:
-            self._breach("QoS 2", **detail, reason_code=0x9B)
-        if publish.retain and self.level < 5:
-            self._breach("retain", **detail)
-        if fault := aliyun.topic_fault(topic):
-            return await self._drop(publish, 0x90, "topic", **detail,
-                                    detail=fault,
-                                    code=aliyun.LOG_TOPIC_ILLEGAL)
-        if not aliyun.may_publish(topic, *self.identity):
-            return await self._drop(publish, 0x87, "foreign topic", **detail,
-                                    code=aliyun.LOG_TOPIC_FOREIGN)
-        if len(publish.payload) > aliyun.PAYLOAD_MAX:
-            return await self._drop(publish, 0x97, "payload", **detail,
-                                    bytes=len(publish.payload))
-        self._note("publish", **detail, retain=publish.retain,
-                   duplicate=publish.duplicate, packet_id=publish.packet_id,
-                   **_show(publish.payload))
-        return packet.raw
-
-    async def _drop(self, publish, reason_code, rule, **detail):
-        """Loses a PUBLISH: without a word below level 5, as the platform
-        does with what it throttles."""
-        self._note("breach", rule=rule, action="dropped", **detail)
-        if self.level == 5 and publish.qos == 1:
-            await self._send([mqtt.write_puback(publish.packet_id,
-                                                reason_code)])
-
-    async def _judge_subscribe(self, packet):
-        subscribe = mqtt.read_subscribe(packet, self.level)
-        requests = subscribe.requests
-        if subscribe.packet_id in self._subacks:
-            raise mqtt.Malformed(f"packet identifier {subscribe.packet_id}"
-                                 " is in use [MQTT-2.3.1-2]")
-        # a code from 0x80 on stands; one below is what to grant at most
-        codes = [self._subscribe_code(wanted, options, len(requests))
-                 for wanted, options in requests]
-        self._note("subscribe", filters=[wanted for wanted, _ in requests],
-                   requested=[options & 3 for _, options in requests],
-                   granted=codes)
-        # the QoS of a delivery is the publisher's, not the subscriber's
-        subscribe.requests = [
-            (wanted, options & ~3 | 1)
-            for (wanted, options), code in zip(requests, codes)
-            if code < 0x80]
-        if not subscribe.requests:
-            await self._send([mqtt.write_suback(
-                self.level, subscribe.packet_id, codes)])
-            return None
-        self._subacks[subscribe.packet_id] = codes
-        return mqtt.write_subscribe(subscribe, self.level)
-
-    def _subscribe_code(self, wanted, options, count):
-        """The code for one filter; writes down why it is refused."""
-        mine, detail = self._subscriptions, {}
-        if count > aliyun.FILTERS_PER_SUBSCRIBE:
-            rule, code, detail = "filters", 0x97, {"filters": count}
-        elif fault := aliyun.topic_fault(wanted):
-            rule, code = "topic", 0x8F
-            detail = {"detail": fault, "code": aliyun.LOG_TOPIC_ILLEGAL}
-        elif not aliyun.may_subscribe(wanted, *self.identity):
-            rule, code = "foreign topic", 0x87
-            detail = {"code": aliyun.LOG_TOPIC_FOREIGN}
-        elif wanted not in mine and len(mine) >= aliyun.SUBSCRIPTIONS_MAX:
-            rule, code = "subscriptions", 0x97
-        else:
-            mine.add(wanted)
-            return min(options & 3, 1)
-        self._note("breach", rule=rule, action="refused", topic=wanted,
-                   **detail)
-        return code if self.level == 5 else 0x80
-
-    @property
-    def _subscriptions(self):
-        return self.gate.subscriptions[self.identity]
 
     # The way down
 
@@ -342,19 +253,35 @@ class Link:
         if packet.kind == mqtt.CONNACK:
             return [await self._welcome(packet)]
         if packet.kind == mqtt.SUBACK:
-            number, properties, found = mqtt.read_suback(packet, self.level)
-            answers = iter(found)
-            codes = [code if code >= 0x80 else max(code, next(answers) & 0x80)
-                     for code in self._subacks.pop(number)]
-            return [mqtt.write_suback(self.level, number, codes, properties)]
+            return [self._judge.suback(packet)]
         if packet.kind == mqtt.PINGRESP and not self._fault("answer_pings"):
+            return []
+        if packet.kind == mqtt.PUBACK:
+            if not self._fault("answer_publishes"):
+                return []
+            self._judge.puback(packet)
+        if packet.kind == mqtt.PUBLISH and self._fault("strict"):
+            self._deliveries.put_nowait(packet)
             return []
         return [packet.raw]
 
+    async def _deliver(self):
+        """What the platform sends down of its own, no faster than it does;
+        answers to the device do not wait behind it."""
+        meter = self.gate.meters[self.identity].deliveries
+        while packet := await self._deliveries.get():
+            most = {**contract.LIMITS, **self._fault("limits")}
+            while wait := meter.wait_for(most["deliveries_per_s"]):
+                await asyncio.sleep(wait)
+            meter.add()
+            publish = mqtt.read_publish(packet, self.level)
+            self._note("delivery", topic=publish.topic, qos=publish.qos,
+                       in_last_second=meter.sum())
+            await self._send([packet.raw])
+
     async def _welcome(self, packet):
         present, code, properties = mqtt.read_connack(packet, self.level)
-        if not present:
-            self._subscriptions.clear()
+        self._judge.welcome(present)
         if self.level == 5:
             # MQTT-3.2.2-9: who does not support QoS 2 has to say so
             properties += bytes([mqtt.MAXIMUM_QOS, 1])
@@ -423,7 +350,7 @@ class Link:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(ws.recv(), GOODBYE_TIMEOUT)
                 self._note("breach", rule="packet after DISCONNECT",
-                           action="dropped")
+                           action="dropped", detail="of any kind")
         if end.how == "abort":
             ws.transport.get_extra_info("socket").setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -444,18 +371,7 @@ class Link:
                       "device_name": self.identity[1], **fields}
         self.gate.decisions.write(event, link=self.number, **fields)
 
-    def _breach(self, rule, ws_code=PROTOCOL_ERROR, reason_code=None,
-                **detail):
-        """Writes down a breach the link does not outlive and raises."""
-        self._note("breach", rule=rule, action="closed", **detail)
-        raise LinkEnd("gate", rule, ws_code=ws_code, reason_code=reason_code)
-
-
-def _show(payload):
-    """A short payload as text, of a long one its digest."""
-    shown = {"bytes": len(payload)}
-    if len(payload) <= PAYLOAD_SHOWN:
-        shown["payload"] = payload.decode("utf-8", "backslashreplace")
-    else:
-        shown["sha256"] = hashlib.sha256(payload).hexdigest()
-    return shown
+    def _breach(self, rule, detail, ws_code):
+        """Writes down a breach of what carries MQTT and ends the link."""
+        self._note("breach", rule=rule, action="closed", detail=detail)
+        raise LinkEnd("gate", rule, ws_code=ws_code)
