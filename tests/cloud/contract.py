@@ -96,6 +96,11 @@ def _will_topic(facts, limits):
     )) and f"will topic {will.topic!r}"
 
 
+def _will_characters(facts, limits):
+    will = facts["will"]
+    return will and _characters({**facts, "topic": will.topic}, limits)
+
+
 def _qos_2(facts, _limits):
     return facts["qos"] == 2 and "QoS 2"
 
@@ -135,6 +140,7 @@ RULES = (
     Rule(CONNECT, "will", _will, ANSWERED, REFUSED, (2, 0x85)),
     Rule(CONNECT, "QoS 2", _will_qos, ANSWERED, REFUSED, (2, 0x9B)),
     Rule(CONNECT, "will", _will_topic, ANSWERED, REFUSED, (5, 0x87)),
+    Rule(CONNECT, "will", _will_characters, PASSED, REFUSED, (2, 0x90)),
     Rule(CONNECT, "logins", most("logins_per_minute"), PASSED, REFUSED,
          (3, 0x97)),
 
