@@ -8,12 +8,14 @@ import struct
 TIMEOUT = 30
 NAMES = {3: "MQIsdp", 4: "MQTT", 5: "MQTT"}
 
-CONNACK, PUBLISH, PUBACK, SUBACK = 2, 3, 4, 9
+CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL = 2, 3, 4, 5, 6
+PUBCOMP, SUBACK, UNSUBACK = 7, 9, 11
 PINGRESP, DISCONNECT_KIND, AUTH = 13, 14, 15
 
 # MQTT 5.0 2.2.2.2, the ones that are written or looked for here
 SESSION_EXPIRY, ASSIGNED_CLIENT_ID, SERVER_KEEP_ALIVE = 0x11, 0x12, 0x13
 SERVER_REFERENCE, USER_PROPERTY = 0x1C, 0x26
+SUBSCRIPTION_IDENTIFIER = 0x0B
 AUTH_METHOD, AUTH_DATA = 0x15, 0x16
 RESPONSE_INFORMATION, REASON_STRING = 0x1A, 0x1F
 
@@ -56,11 +58,12 @@ def session_expiry(seconds):
 
 def connect(client_id, level=4, keep_alive=60, clean=True, user_name=None,
             password=None, will=None, properties=b"", will_properties=b""):
-    """will: (topic, payload)."""
+    """will: (topic, payload), or with QoS and retain behind it."""
     flags = 2 if clean else 0
     payload = text(client_id)
     if will is not None:
-        flags |= 0x04
+        qos, retain = (*will[2:], 0, False)[:2]
+        flags |= 0x04 | qos << 3 | retain << 5
         payload += (block(level, will_properties) + text(will[0])
                     + text(will[1]))
     if user_name is not None:
@@ -74,8 +77,9 @@ def connect(client_id, level=4, keep_alive=60, clean=True, user_name=None,
                   + block(level, properties) + payload)
 
 
-def publish(topic, payload, qos=0, number=1, level=4, properties=b""):
-    return packet(0x30 | qos << 1, text(topic)
+def publish(topic, payload, qos=0, number=1, level=4, properties=b"",
+            retain=False, again=False):
+    return packet(0x30 | again << 3 | qos << 1 | retain, text(topic)
                   + (struct.pack("!H", number) if qos else b"")
                   + block(level, properties)
                   + (payload if isinstance(payload, bytes)
@@ -86,9 +90,31 @@ def puback(number):
     return packet(0x40, struct.pack("!H", number))
 
 
-def subscribe(*filters, qos=1, number=1, level=4):
-    return packet(0x82, struct.pack("!H", number) + block(level)
-                  + b"".join(text(name) + bytes([qos]) for name in filters))
+def pubrec(number):
+    return packet(0x50, struct.pack("!H", number))
+
+
+def pubcomp(number):
+    return packet(0x70, struct.pack("!H", number))
+
+
+def pubrel(number):
+    return packet(0x62, struct.pack("!H", number))
+
+
+def subscribe(*filters, qos=1, number=1, level=4, properties=b""):
+    """qos: with it, at level 5, the other options of a filter; one that is
+    a pair has its own."""
+    pairs = [each if isinstance(each, tuple) else (each, qos)
+             for each in filters]
+    return packet(0x82, struct.pack("!H", number) + block(level, properties)
+                  + b"".join(text(name) + bytes([options])
+                             for name, options in pairs))
+
+
+def unsubscribe(*filters, number=1, level=4):
+    return packet(0xA2, struct.pack("!H", number) + block(level)
+                  + b"".join(map(text, filters)))
 
 
 def auth(code, method=None, data=None):
@@ -132,10 +158,19 @@ class Closed(Exception):
 
 
 def read_properties(data):
-    """A raw list as {identifier: value}; user properties as a list."""
+    """A raw list as {identifier: value}; of what may come twice a list."""
     sizes = {1: 1, 2: 4, 17: 4, 19: 2, 23: 1, 24: 4, 25: 1, 33: 2, 34: 2,
              35: 2, 36: 1, 37: 1, 39: 4, 40: 1, 41: 1, 42: 1}
     found, at = {}, 0
+
+    def take_varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            value |= (data[at] & 0x7F) << shift
+            shift, at = shift + 7, at + 1
+            if not data[at - 1] & 0x80:
+                return value
 
     def take_text():
         nonlocal at
@@ -149,6 +184,8 @@ def read_properties(data):
         if identifier == USER_PROPERTY:
             pair = take_text().decode(), take_text().decode()
             found.setdefault(identifier, []).append(pair)
+        elif identifier == SUBSCRIPTION_IDENTIFIER:
+            found.setdefault(identifier, []).append(take_varint())
         elif identifier in sizes:
             size = sizes[identifier]
             found[identifier] = int.from_bytes(data[at:at + size], "big")
@@ -251,7 +288,10 @@ class Client:
 
     def receive(self, ack=True):
         """The next packet, which has to be a PUBLISH."""
-        found = self.expect(PUBLISH)
+        return self.take_publish(self.expect(PUBLISH), ack)
+
+    def take_publish(self, found, ack=True):
+        """Reads one that has come."""
         qos = found.flags >> 1 & 3
         length, = struct.unpack_from("!H", found.body)
         at = 2 + length
@@ -261,7 +301,7 @@ class Client:
             number, = struct.unpack_from("!H", found.body, at)
             at += 2
             if ack:
-                self.send(puback(number))
+                self.send(puback(number) if qos == 1 else pubrec(number))
         if self.level == 5:
             assert found.body[at] < 0x80
             end = at + 1 + found.body[at]
