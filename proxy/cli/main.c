@@ -2,6 +2,7 @@
 
 #include <event2/event.h>
 #include <openssl/crypto.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -158,6 +159,9 @@ main(int argc, char **argv)
 	enum cli_exit code;
 
 	forbid_core_files();
+	/* a file over the limit is an error of write(): who gets one cleans up
+	   behind it, and says so */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	code = dispatch(argc, argv);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		cli_tell("could not write to standard output");

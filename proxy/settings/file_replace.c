@@ -135,8 +135,9 @@ write_all(int fd, struct span text)
 	return true;
 }
 
-/* Gives the new file the old one's access list; one that has none, or a file
-   system without, is fine. */
+/* Gives the new file the old one's access list. When that has none, the new one
+   must not keep what its folder hands out (default entries, acl(5)): that would
+   let others read it. A file system without lists is fine. */
 static bool
 copy_access_list(const struct file_replace *r, int fd)
 {
@@ -144,9 +145,11 @@ copy_access_list(const struct file_replace *r, int fd)
 	char list[4096];
 	ssize_t n = getxattr(r->path, name, list, sizeof(list));
 
-	if (n < 0)
-		return errno == ENODATA || errno == ENOTSUP;
-	return fsetxattr(fd, name, list, (size_t)n, 0) == 0;
+	if (n >= 0)
+		return fsetxattr(fd, name, list, (size_t)n, 0) == 0;
+	if (errno == ENODATA && fremovexattr(fd, name) == 0)
+		return true;
+	return errno == ENODATA || errno == ENOTSUP;
 }
 
 /* Owner before mode: chown() takes bits off. */
@@ -248,6 +251,24 @@ is_unchanged(const struct file_replace *r)
 	       same_time(&st.st_ctim, &r->was.st_ctim);
 }
 
+/* Says why, by errno. Always false. */
+static bool
+fail_rename(struct file_replace *r)
+{
+	switch (errno) {
+	case EBUSY:
+		return fail(r, "is mounted by itself, so it cannot be "
+			       "replaced: mount its folder instead, or change "
+			       "it on the host");
+	case EPERM:
+		return fail(r, "cannot be replaced: it is immutable (take that "
+			       "off with chattr -i), or its folder lets only "
+			       "its owner do it (run this as that user)");
+	default:
+		return fail(r, "cannot be replaced: %s", strerror(errno));
+	}
+}
+
 bool
 file_replace_commit(struct file_replace *r)
 {
@@ -258,11 +279,7 @@ file_replace_commit(struct file_replace *r)
 		    "has been changed by somebody else meanwhile; nothing was "
 		    "written: try again");
 	if (rename(r->temp, r->path) != 0)
-		return errno == EBUSY
-			   ? fail(r, "is mounted by itself, so it cannot be "
-				     "replaced: mount its folder instead, or "
-				     "change it on the host")
-			   : fail(r, "cannot be replaced: %s", strerror(errno));
+		return fail_rename(r);
 	r->temp[0] = '\0';
 	ok = fsync(r->folder) == 0 ||
 	     fail(r,
