@@ -10,8 +10,10 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* Those that end the process, or stop it. */
-static const int numbers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+/* Those that end the process, or stop it. SIGPIPE: of the question itself, when
+   nobody reads standard error any more. */
+static const int numbers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP,
+    SIGPIPE, SIGALRM, SIGUSR1, SIGUSR2};
 
 enum { NUMBERS = sizeof(numbers) / sizeof(numbers[0]) };
 

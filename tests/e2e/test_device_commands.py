@@ -405,6 +405,22 @@ def test_signal_at_the_prompt(site, number):
     assert site.text == MAP
 
 
+def test_nobody_reads_the_question(site):
+    ours, theirs = pty.openpty()
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            site.argv("set", "pump-7", "--secret"), stdin=theirs, stderr=write,
+            check=False, start_new_session=True, timeout=TIMEOUT,
+            env=environment())
+        assert done.returncode == -signal.SIGPIPE
+        assert echoes(theirs)
+    finally:
+        for descriptor in ours, theirs, write:
+            os.close(descriptor)
+
+
 def test_stop_at_the_prompt(site):
     """As by Ctrl-Z: the shell has an echo, and the question comes again."""
     argv = site.argv("set", "pump-7", "--secret")
@@ -444,18 +460,36 @@ def test_owner_and_mode_stay(site):
     assert stat.S_IMODE(now.st_mode) == 0o640
 
 
-def test_access_list_stays(site):
-    name = "system.posix_acl_access"
+ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
+
+
+def set_access_list(path, name):
+    """One that lets user 12345 read."""
     entries = [(1, 6, -1), (2, 4, 12345), (4, 4, -1), (16, 4, -1), (32, 0, -1)]
     acl = struct.pack("<I", 2) + b"".join(
         struct.pack("<HHi", *entry) for entry in entries)
     try:
-        os.setxattr(site.path, name, acl)
+        os.setxattr(path, name, acl)
     except OSError as why:
         pytest.skip(f"no access lists here: {why}")
+    return acl
+
+
+def test_access_list_stays(site):
+    acl = set_access_list(site.path, ACCESS)
     site.run("set", "pump-7", "port=1")
     assert "port = 1" in site.text
-    assert os.getxattr(site.path, name) == acl
+    assert os.getxattr(site.path, ACCESS) == acl
+
+
+def test_no_access_list_comes_from_the_folder(site):
+    """Its new files let another user read; the map has not, and does not."""
+    set_access_list(site.folder, DEFAULT)
+    site.path.chmod(0o640)
+    site.run("set", "pump-7", "port=1")
+    assert "port = 1" in site.text
+    assert ACCESS not in os.listxattr(site.path)
+    assert stat.S_IMODE(os.stat(site.path).st_mode) == 0o640
 
 
 @pytest.fixture
@@ -538,6 +572,25 @@ def test_full_file_system(site):
         capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 1 and "No space left" in done.stderr
     assert done.stdout.split() == ["devices.ini", "fan.secret", "proxy.ini"]
+
+
+def test_limit_of_file_sizes(site):
+    """It does not end the command: nothing of the new map is left."""
+    site.path.write_text(MAP + ";" * 2000 + "\n")
+    told = site.refuses("set", "pump-7", "port=1", before=[
+        "sh", "-c", 'ulimit -f 1; exec "$0" "$@"'])
+    assert "File too large" in told
+
+
+def test_immutable_map(site):
+    if subprocess.run(["chattr", "+i", site.path], check=False,
+                      capture_output=True).returncode != 0:
+        pytest.skip("no immutable files here: chattr +i fails")
+    try:
+        told = site.refuses("set", "pump-7", "port=1")
+    finally:
+        subprocess.run(["chattr", "-i", site.path], check=True)
+    assert "chattr -i" in told
 
 
 def test_many_at_once(site):
