@@ -54,16 +54,16 @@ use_key_file(struct map_edit *e, const char *path)
 	return true;
 }
 
-/* A map whose key cannot be used does not load: that is told when it is tried.
- */
+/* That of a map with sealed secrets. When it cannot be used, that is told as
+   soon as it is needed. */
 static void
 find_key(struct map_edit *e)
 {
 	struct complaints silent = {.tell = cli_no_complaint};
 	const char *why;
 
-	if (e->settings->secrets_key_file[0] != '\0' &&
-	    map_seal_salt(e->text, e->salt))
+	e->is_sealed = map_seal_salt(e->text, e->salt);
+	if (e->is_sealed && e->settings->secrets_key_file[0] != '\0')
 		e->key = sealed_key_read(
 		    e->settings->secrets_key_file, &silent, &why);
 }
@@ -227,6 +227,20 @@ unset_rivals(struct map_edit *e, size_t head, const char *key)
 	}
 }
 
+/* Whether a secret may stand in the map as it is; tells when not. Without the
+   key of a sealed map it would be the first to stand there for all to read. */
+static bool
+may_be_plain(struct map_edit *e, const char *key)
+{
+	if (!e->is_sealed || !map_seal_salt(e->text, e->salt))
+		return true;
+	cli_tell("%s: secrets of %s are sealed, and their key cannot be used: "
+		 "set [secrets] key_file in proxy.ini to it; if it is lost, "
+		 "take out what was sealed first (--unset)",
+	    key, e->o->devices);
+	return false;
+}
+
 /* Of a secret, when others are sealed, the value as it is to stand there, in
    <sealed>. False after telling why not. */
 static bool
@@ -237,9 +251,10 @@ seal(struct map_edit *e, const char *key, struct span *value,
 	const char *why;
 	bool ok;
 
-	if (e->key == NULL || !map_seal_takes(span_of_string(key)) ||
-	    sealed_is(*value))
+	if (!map_seal_takes(span_of_string(key)) || sealed_is(*value))
 		return true;
+	if (e->key == NULL)
+		return may_be_plain(e, key);
 	why = "it is too long for a secret";
 	ok = secret_set(&secret, *value) &&
 	     sealed_make(e->key, key, &secret, e->salt, sealed, &why);

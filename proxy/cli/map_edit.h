@@ -17,7 +17,8 @@ struct map_edit {
 	struct settings *settings;
 	struct credmap *map;    /* as it was; NULL: it has errors */
 	struct map_text *text;  /* to be changed */
-	struct sealed_key *key; /* secrets are sealed with it; NULL: plain */
+	bool is_sealed;         /* it had sealed secrets when it was read */
+	struct sealed_key *key; /* they are sealed with it; NULL: none */
 	uint8_t salt[SEALED_SALT_BYTES]; /* for <key> */
 	struct file_replace file;
 };
@@ -42,8 +43,8 @@ NODISCARD size_t map_edit_add(struct map_edit *e, const char *label);
 NODISCARD size_t map_edit_append(struct map_edit *e, const char *label);
 
 /* Sets a key, and takes those out that exclude it: a secret stands in one place
-   only. It is sealed when others of the map are. False after telling why the
-   value cannot stand there. */
+   only. It is sealed when others of the map are, and refused when their key
+   cannot be used. False after telling why the value cannot stand there. */
 NODISCARD bool map_edit_set(
     struct map_edit *e, size_t head, const char *key, struct span value);
 

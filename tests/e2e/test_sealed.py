@@ -249,3 +249,22 @@ def test_changed_secrets_are_sealed_like_the_others(cloud, tmp_path,
     text = text_of(proxy)
     assert fresh["device_secret"] in text
     assert "device_secret = another-secret\n" in text
+
+
+def test_no_plain_secret_among_sealed_ones(cloud, tmp_path, key_file):
+    """Without the key a new one is not written in plain text, even in the
+    place of the only sealed one."""
+    entry = cloud.device()
+    proxy = stopped(tmp_path / "p", [entry], secrets={"key_file": key_file})
+    assert run(proxy, "device", "encrypt")[0] == 0
+    text = text_of(proxy)
+    key_file.write_text("no key\n")
+    change = ["device", "set", entry["label"], "--secret-stdin"]
+    code, _, told = run(proxy, *change, given="another-secret\n")
+    assert code == 1 and "are sealed" in told and "key_file" in told
+    assert text_of(proxy) == text
+    # unless that is what is wanted
+    code, _, told = run(proxy, *change, "--unset", "device_secret",
+                        given="another-secret\n")
+    assert code == 0, told
+    assert "device_secret = another-secret\n" in text_of(proxy)
