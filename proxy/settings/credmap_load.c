@@ -1,6 +1,7 @@
 #include "settings/credmap.h"
 
 #include "settings/credmap_parts.h"
+#include "settings/file.h"
 #include "settings/ini.h"
 
 #include <stdlib.h>
@@ -26,11 +27,13 @@ loading_grow(
 }
 
 static void
-warn_about_readers(struct loading *l, const char *path)
+warn_about_readers(struct loading *l)
 {
+	const char *path = l->line.path;
 	struct stat st;
 
-	if (stat(path, &st) == 0 && (st.st_mode & S_IROTH) != 0)
+	if (stat(file_really_read(path, l->line.to), &st) == 0 &&
+	    (st.st_mode & S_IROTH) != 0)
 		warn_of(l->line.to, path, 0,
 		    "holds secrets and every user of this machine may read it: "
 		    "take that right away (chmod o-r)");
@@ -48,7 +51,7 @@ warn_about(struct loading *l)
 		warn_of(l->line.to, l->line.path, 0,
 		    "holds no [device:LABEL] section: every device will be "
 		    "refused");
-	warn_about_readers(l, l->line.path);
+	warn_about_readers(l);
 	for (size_t i = 0; i < l->tables_count; i++) {
 		const struct table *t = &l->tables[i];
 
@@ -58,7 +61,6 @@ warn_about(struct loading *l)
 			    "it, this one first",
 			    t->strays, t->strays > 1 ? "s" : "",
 			    t->strays > 1 ? "" : "s");
-		warn_about_readers(l, t->path);
 	}
 }
 

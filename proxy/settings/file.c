@@ -40,6 +40,14 @@ file_beside(char out[static PATH_MAX], const char *beside, const char *name,
 	return false;
 }
 
+const char *
+file_really_read(const char *path, const struct complaints *to)
+{
+	return to->path != NULL && strcmp(path, to->path) == 0
+		   ? to->read_instead
+		   : path;
+}
+
 bool
 file_open(struct file *f, const char *path, const struct complaints *to,
     const char **why)
@@ -52,10 +60,9 @@ file_open(struct file *f, const char *path, const struct complaints *to,
 	f->n = 0;
 	if (to->on_file != NULL)
 		to->on_file(to->arg, path);
-	if (to->path != NULL && strcmp(path, to->path) == 0)
-		path = to->read_instead;
 	/* a FIFO must not block us before it can be refused */
-	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	f->fd = open(file_really_read(path, to),
+	    O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (f->fd >= 0 && fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode))
 		return true;
 	*why = f->fd < 0 ? strerror(errno) : "not a regular file";

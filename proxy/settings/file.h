@@ -33,6 +33,9 @@ struct file {
 NODISCARD bool file_beside(char out[static PATH_MAX], const char *beside,
     const char *name, const char **why);
 
+/* <path>, or the file that <to> says is read instead of it. */
+const char *file_really_read(const char *path, const struct complaints *to);
+
 /*
  * Opens a file for reading, and tells the observer of <to> before that; <path>
  * must outlive <f>. False, with <*why> a sentence that is valid until the

@@ -815,14 +815,36 @@ def test_diff_of_a_bad_map(site):
 
 
 def test_check_warns_of_secrets_that_all_may_read(site):
+    """Once for each file."""
     def check():
         return subprocess.run(
             [program(), "check", "--config", site.folder / "proxy.ini"],
             capture_output=True, text=True, timeout=TIMEOUT, check=True,
             env=environment()).stderr
 
+    rows = table(site, "DeviceName,DeviceSecret\r\nlamp_1,x1\r\n")
+    site.path.write_text(MAP + """
+[device:lamps]
+product_key = a1B2c3D4e5F
+device_secrets_file = new.csv
+""")
+    rows.chmod(0o600)
     assert not check()
-    (site.folder / "fan.secret").chmod(0o644)
-    told = check()
-    assert f"{site.folder / 'fan.secret'}: warning: holds a secret" in told
-    assert len(told.splitlines()) == 1
+    for path in site.path, site.folder / "fan.secret", rows:
+        path.chmod(0o644)
+        told = check()
+        assert f"{path}: warning: holds " in told
+        assert len(told.splitlines()) == 1
+        path.chmod(0o600)
+
+
+def test_diff_warns_of_the_new_map(site):
+    """What others may read of the one that is there is not its fault."""
+    path = site.folder / "new.ini"
+    path.write_text(MAP)
+    for mode, warned in (0o600, False), (0o644, True):
+        path.chmod(mode)
+        site.path.chmod(0o600 if warned else 0o644)
+        told = site.run("diff", path).stderr
+        assert (f"{path}: warning: " in told) == warned, told
+        assert (f"{site.path}: warning: " in told) != warned, told

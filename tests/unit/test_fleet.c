@@ -395,19 +395,6 @@ test_says_one_thing_of_a_bad_section(void **state)
 		       "and [product:pk] is not there\n");
 }
 
-static void
-test_warns_of_a_table_that_all_may_read(void **state)
-{
-	struct scratch *s = *state;
-	char path[256];
-
-	write_table(s, TABLE);
-	(void)snprintf(path, sizeof(path), "%s/secrets.csv", s->folder);
-	assert_int_equal(chmod(path, 0644), 0);
-	credmap_unref(load(s, PRODUCT FLEET("a")));
-	assert_told_once(s, "warning 0: holds secrets");
-}
-
 /* The longest of everything, and one over it. */
 static void
 test_bounds_labels(void **state)
@@ -475,7 +462,6 @@ main(void)
 	    TEST(test_refuses_rows),
 	    TEST(test_tells_clashes_with_sections),
 	    TEST(test_says_one_thing_of_a_bad_section),
-	    TEST(test_warns_of_a_table_that_all_may_read),
 	    TEST(test_bounds_labels),
 	    TEST(test_takes_many),
 	};
