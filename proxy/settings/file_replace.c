@@ -55,13 +55,33 @@ lock(struct file_replace *r)
 	return true;
 }
 
+/* Finds the path of a file that is not there. */
 static bool
-open_folder(struct file_replace *r, const char *path)
+find_new(struct file_replace *r, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash != NULL ? slash + 1 : path;
+	char folder[PATH_MAX];
+	size_t n;
+
+	(void)snprintf(folder, sizeof(folder), "%.*s",
+	    slash != NULL ? (int)(name - path) : 1, slash != NULL ? path : ".");
+	if (realpath(folder, r->path) == NULL)
+		return fail(
+		    r, "its folder cannot be opened: %s", strerror(errno));
+	n = strlen(r->path);
+	if (*name == '\0' || n + 1 + strlen(name) >= sizeof(r->path))
+		return fail(r, "cannot be the name of a file");
+	(void)snprintf(
+	    r->path + n, sizeof(r->path) - n, "%s%s", n > 1 ? "/" : "", name);
+	return true;
+}
+
+static bool
+open_folder(struct file_replace *r)
 {
 	char folder[PATH_MAX];
 
-	if (realpath(path, r->path) == NULL)
-		return fail(r, "cannot be opened: %s", strerror(errno));
 	(void)snprintf(folder, sizeof(folder), "%.*s",
 	    (int)(name_of(r) - r->path), r->path);
 	r->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -105,7 +125,9 @@ file_replace_open(struct file_replace *r, const char *path, size_t max)
 
 	memset(r, 0, sizeof(*r));
 	r->folder = -1;
-	if (open_folder(r, path) && lock(r)) {
+	if (realpath(path, r->path) == NULL)
+		return fail(r, "cannot be opened: %s", strerror(errno));
+	if (open_folder(r) && lock(r)) {
 		/* a FIFO must not block us before it can be refused */
 		fd = openat(r->folder, name_of(r),
 		    O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -117,6 +139,31 @@ file_replace_open(struct file_replace *r, const char *path, size_t max)
 	if (!ok)
 		file_replace_close(r);
 	return ok;
+}
+
+/* Whether there is still nothing of that name. */
+static bool
+is_absent(const struct file_replace *r)
+{
+	struct stat st;
+
+	return lstat(r->path, &st) != 0 && errno == ENOENT;
+}
+
+bool
+file_replace_open_new(struct file_replace *r, const char *path)
+{
+	memset(r, 0, sizeof(*r));
+	r->folder = -1;
+	r->is_new = true;
+	r->bytes = calloc(1, 1);
+	if ((r->bytes != NULL || fail(r, "out of memory")) &&
+	    find_new(r, path) && open_folder(r) && lock(r) &&
+	    (is_absent(r) || fail(r, "cannot be made: it is there, or is a "
+				     "link to what is not")))
+		return true;
+	file_replace_close(r);
+	return false;
 }
 
 static bool
@@ -225,7 +272,7 @@ file_replace_write(struct file_replace *r, struct span text)
 	if (fd < 0)
 		return false;
 	ok =
-	    copy_rights(r, fd) &&
+	    (r->is_new || copy_rights(r, fd)) &&
 	    ((write_all(fd, text) && fsync(fd) == 0) ||
 		fail(r, "the new file cannot be written: %s", strerror(errno)));
 	if (close(fd) != 0 && ok)
@@ -245,6 +292,8 @@ is_unchanged(const struct file_replace *r)
 {
 	struct stat st;
 
+	if (r->is_new)
+		return is_absent(r);
 	return lstat(r->path, &st) == 0 && st.st_dev == r->was.st_dev &&
 	       st.st_ino == r->was.st_ino && st.st_size == r->was.st_size &&
 	       same_time(&st.st_mtim, &r->was.st_mtim) &&

@@ -2,7 +2,8 @@
  * file_replace: a file read, and replaced as a whole by another text or not at
  * all: whoever opens it finds the old or the new one, also after a crash.
  * Owner, mode and access list stay. What is behind a symbolic link is replaced,
- * not the link.
+ * not the link; of a file with several names (hard links) only this one is the
+ * new text's. A file that is not there can be made in the same way.
  *
  * From open to close the folder is locked (flock) against others that use this
  * module, and no lock file is left. One thread. May wait for the disk and, for
@@ -25,6 +26,7 @@ enum { FILE_REPLACE_WAIT_S = 30, FILE_REPLACE_WHY_MAX = 256 };
 struct file_replace {
 	char *bytes; /* as the file was read; <size> of them */
 	size_t size;
+	bool is_new;             /* it is not there yet; <size> is 0 */
 	char temp[PATH_MAX + 8]; /* path of the new text; "" without one */
 	char why[FILE_REPLACE_WHY_MAX]; /* after a false: what is wrong, and
 					   what to do about it */
@@ -39,6 +41,10 @@ struct file_replace {
    nothing to close. */
 NODISCARD bool file_replace_open(
     struct file_replace *r, const char *path, size_t max);
+
+/* The same for a file that is not there, in a folder that is. Its mode will be
+   600. */
+NODISCARD bool file_replace_open_new(struct file_replace *r, const char *path);
 
 /*
  * Writes the new text beside the file, for whoever wants to try it before.

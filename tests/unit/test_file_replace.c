@@ -147,6 +147,49 @@ test_folder_is_locked(void **state)
 }
 
 static void
+test_makes_a_new_one(void **state)
+{
+	struct scratch *s = *state;
+	char path[sizeof(s->path) + 8];
+	struct file_replace r;
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "%s/map", s->folder);
+	assert_true(file_replace_open_new(&r, path));
+	assert_int_equal(r.size, 0);
+	assert_true(file_replace_write(&r, SPAN_OF("new")));
+	assert_int_equal(stat(path, &st), -1);
+	assert_true(file_replace_commit(&r));
+	file_replace_close(&r);
+	assert_file(path, "new");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(names(s), 1);
+}
+
+static void
+test_makes_none_where_others_have(void **state)
+{
+	struct scratch *s = *state;
+	char path[sizeof(s->path) + 8];
+	struct file_replace r;
+
+	(void)snprintf(path, sizeof(path), "%s/map", s->folder);
+	assert_true(file_replace_open_new(&r, path));
+	assert_true(file_replace_write(&r, SPAN_OF("new")));
+	(void)scratch_write(s, "map", SPAN_OF("theirs"));
+	assert_false(file_replace_commit(&r));
+	file_replace_close(&r);
+	assert_file(path, "theirs");
+	assert_int_equal(names(s), 1);
+	assert_false(file_replace_open_new(&r, path));
+	assert_non_null(strstr(r.why, "it is there"));
+	(void)snprintf(path, sizeof(path), "%s/no/map", s->folder);
+	assert_false(file_replace_open_new(&r, path));
+	assert_non_null(strstr(r.why, "its folder cannot be opened"));
+}
+
+static void
 assert_refused(const char *path, const char *why)
 {
 	struct file_replace r;
@@ -182,6 +225,8 @@ main(void)
 	    TEST(test_takes_away_what_a_killed_one_left),
 	    TEST(test_follows_links),
 	    TEST(test_folder_is_locked),
+	    TEST(test_makes_a_new_one),
+	    TEST(test_makes_none_where_others_have),
 	    TEST(test_refuses_what_is_no_file),
 	};
 
