@@ -185,7 +185,8 @@ edit(const struct cli_options *o, const struct secret *secret,
 	struct map_edit e;
 	enum cli_exit code;
 
-	if (!map_edit_begin(&e, o, &code))
+	if (change == add_section ? !map_edit_begin_new(&e, o, &code)
+				  : !map_edit_begin(&e, o, &code))
 		return code;
 	code = change(&e, secret) ? map_edit_save(&e) : CLI_FAILED;
 	map_edit_end(&e);
@@ -279,7 +280,8 @@ static const struct option remove_options[] = {CLI_OPTIONS, {NULL, 0, NULL, 0}};
 "loaded, and nothing was changed.\n"
 
 static const char add_help[] =
-"Adds [device:LABEL] at the end of the credential map, with these keys:\n"
+"Adds [device:LABEL] at the end of the credential map, with these keys; a map\n"
+"that is not there is made, for its owner only (mode 600):\n"
 "\n"
 "  device add pump-8 product_key=a1B2c3D4e5F device_name=pump_8\n"
 "\n"

@@ -1,9 +1,11 @@
 #include "cli/map_edit.h"
 
 #include "base/escape.h"
+#include "settings/credmap_build.h"
 #include "settings/map_seal.h"
 #include "settings/value.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +19,25 @@ load(const struct map_edit *e, struct complaints *to)
 	return credmap_load(e->o->devices, e->settings, to);
 }
 
-/* Reads both files, under the lock. */
+/* Under the lock; a map that is not there, if that is wanted, as an empty one.
+ */
 static bool
-read_map(struct map_edit *e, enum cli_exit *code)
+open_map(struct map_edit *e, bool may_be_new)
+{
+	struct stat st;
+
+	if (may_be_new && stat(e->o->devices, &st) != 0 && errno == ENOENT)
+		return file_replace_open_new(&e->file, e->o->devices);
+	return file_replace_open(&e->file, e->o->devices, MAP_TEXT_MAX);
+}
+
+static bool
+read_map(struct map_edit *e, bool may_be_new, enum cli_exit *code)
 {
 	struct complaints silent = {.tell = cli_no_complaint};
 
 	*code = CLI_FAILED;
-	if (!file_replace_open(&e->file, e->o->devices, MAP_TEXT_MAX)) {
+	if (!open_map(e, may_be_new)) {
 		cli_tell("%s: %s", e->o->devices, e->file.why);
 		return false;
 	}
@@ -35,7 +48,7 @@ read_map(struct map_edit *e, enum cli_exit *code)
 		    e->o->devices, (int)MAP_TEXT_LINES_MAX);
 		return false;
 	}
-	e->map = load(e, &silent);
+	e->map = e->file.is_new ? credmap_new() : load(e, &silent);
 	*code = CLI_OK;
 	return true;
 }
@@ -68,9 +81,9 @@ find_key(struct map_edit *e)
 		    e->settings->secrets_key_file, &silent, &why);
 }
 
-bool
-map_edit_begin(
-    struct map_edit *e, const struct cli_options *o, enum cli_exit *code)
+static bool
+begin(struct map_edit *e, const struct cli_options *o, bool may_be_new,
+    enum cli_exit *code)
 {
 	struct complaints to = {.tell = cli_complaint};
 
@@ -83,12 +96,26 @@ map_edit_begin(
 		return false;
 	}
 	*code = CLI_FAILED;
-	if (use_key_file(e, o->key_file) && read_map(e, code)) {
+	if (use_key_file(e, o->key_file) && read_map(e, may_be_new, code)) {
 		find_key(e);
 		return true;
 	}
 	map_edit_end(e);
 	return false;
+}
+
+bool
+map_edit_begin(
+    struct map_edit *e, const struct cli_options *o, enum cli_exit *code)
+{
+	return begin(e, o, false, code);
+}
+
+bool
+map_edit_begin_new(
+    struct map_edit *e, const struct cli_options *o, enum cli_exit *code)
+{
+	return begin(e, o, true, code);
 }
 
 void
@@ -293,6 +320,11 @@ tell_next(const struct map_edit *e, const struct credmap *map)
 {
 	char time[VALUE_TEXT_MAX];
 
+	if (e->file.is_new)
+		cli_tell("%s was not there and has been made; only its owner "
+			 "may read it (mode 600): if the proxy runs as another "
+			 "user, let that read it too (chgrp, chmod 640)",
+		    e->o->devices);
 	if (credmap_count(map) == 0)
 		cli_tell("%s was changed and has no device left: a running "
 			 "proxy does not "

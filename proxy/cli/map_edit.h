@@ -28,6 +28,11 @@ struct map_edit {
 NODISCARD bool map_edit_begin(
     struct map_edit *e, const struct cli_options *o, enum cli_exit *code);
 
+/* The same, but a map that is not there is an empty one: it is made when it is
+   saved. */
+NODISCARD bool map_edit_begin_new(
+    struct map_edit *e, const struct cli_options *o, enum cli_exit *code);
+
 /* The head of a device's section, or MAP_TEXT_NONE after telling that there is
    none, or that it is one of a fleet. */
 NODISCARD size_t map_edit_find(const struct map_edit *e, const char *label);

@@ -213,6 +213,42 @@ def test_add_and_remove_leave_no_trace(site, text):
     assert site.path.read_bytes() == text.encode()
 
 
+def test_add_makes_the_map(site):
+    site.path.unlink()
+    done = subprocess.run(
+        site.argv("add", "lamp", "product_key=a1B2c3D4e5F",
+                  "region=cn-shanghai", "device_name=lamp_1",
+                  "--secret-stdin"), input=NEW_SECRET, text=True,
+        capture_output=True, check=False, timeout=TIMEOUT, env=environment())
+    assert done.returncode == 0
+    assert f"{site.path} was not there and has been made" in done.stderr
+    assert "mode 600" in done.stderr and NEW_SECRET not in done.stderr
+    assert stat.S_IMODE(os.stat(site.path).st_mode) == 0o600
+    assert site.text == f"""\
+[device:lamp]
+product_key = a1B2c3D4e5F
+region = cn-shanghai
+device_name = lamp_1
+device_secret = {NEW_SECRET}
+"""
+    assert "made" not in site.add("lamp-2", "region=cn-shanghai").stderr
+
+
+def test_a_map_that_cannot_be_made(site):
+    """Nothing is left of it, nor is one made by the other commands."""
+    site.path.unlink()
+    site.run("add", "lamp", "product_key=a1B2c3D4e5F", "device_name=lamp_1",
+             "device_secret_file=fan.secret", code=3)  # no region
+    for words in ["set", "lamp", "port=1"], ["remove", "lamp"]:
+        site.run(*words, code=1)
+    site.path.symlink_to("nowhere")
+    told = site.run("add", "lamp", "product_key=a1B2c3D4e5F",
+                    "region=cn-shanghai", "device_name=lamp_1",
+                    "device_secret_file=fan.secret", code=1).stderr
+    assert "link" in told
+    assert not site.path.exists()
+
+
 def test_running_proxy_takes_a_device_over(cloud, start, dial):
     """By itself, and nobody else notices."""
     entry, added = cloud.device(), cloud.device()
