@@ -8,6 +8,7 @@
 #include "settings/value.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A key of the map by this name; "" and NULL are none. */
@@ -228,18 +229,45 @@ set(const struct cli_options *o)
 	return edit_with_secret(&cli_device_set, o, has_secret, change_section);
 }
 
+static int
+compare_lines(const void *a, const void *b)
+{
+	const size_t *i = a, *j = b;
+
+	return (*i > *j) - (*i < *j);
+}
+
+/* Finds all of them before any goes, and takes the last one out first: lines
+   before it stay where they are. */
+static bool
+remove_found(struct map_edit *e, size_t *heads, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		heads[i] = map_edit_find(e, e->o->operands[i]);
+		if (heads[i] == MAP_TEXT_NONE)
+			return false;
+	}
+	qsort(heads, count, sizeof(*heads), compare_lines);
+	for (size_t i = count; i-- > 0;)
+		if (i + 1 == count || heads[i] != heads[i + 1])
+			map_text_remove(e->text, heads[i]);
+	return true;
+}
+
 static bool
 remove_sections(struct map_edit *e, const struct secret *secret)
 {
-	(void)secret;
-	for (int i = 0; i < e->o->operand_count; i++) {
-		size_t head = map_edit_find(e, e->o->operands[i]);
+	size_t count = (size_t)e->o->operand_count;
+	size_t *heads = calloc(count, sizeof(*heads));
+	bool ok = false;
 
-		if (head == MAP_TEXT_NONE)
-			return false;
-		map_text_remove(e->text, head);
-	}
-	return true;
+	(void)secret;
+	if (heads != NULL)
+		ok = remove_found(e, heads, count);
+	else
+		cli_tell("out of memory");
+	free(heads);
+	return ok;
 }
 
 static enum cli_exit

@@ -30,7 +30,6 @@ struct import {
 	size_t count;
 	size_t cap;
 	bool no_memory;
-	bool has_fleets; /* the map has sections that are no entries */
 };
 
 /* Not realloc(): it would leave secrets behind. */
@@ -204,15 +203,6 @@ entry_objection(const struct map_edit *e, const struct row *row)
 	return NULL;
 }
 
-/* Whether a section has the label. The text is searched from its start, which
-   takes too long for ten thousand rows if the entries alone can tell. */
-static bool
-is_taken(const struct import *im, const struct map_edit *e, const char *label)
-{
-	return credmap_by_label(e->map, label) != NULL ||
-	       (im->has_fleets && map_edit_has(e, label));
-}
-
 /* A label that no other device has: the DeviceName, if need be with a number.
  */
 static void
@@ -222,7 +212,7 @@ name_row(
 	unsigned n = 1;
 
 	(void)snprintf(row->label, sizeof(row->label), "%s", row->device_name);
-	while (is_taken(im, e, row->label) ||
+	while (map_edit_has(e, row->label) ||
 	       enter(im, labels, row, compare_labels) != NULL)
 		(void)snprintf(row->label, sizeof(row->label), "%s-%u",
 		    row->device_name, ++n);
@@ -235,9 +225,6 @@ decide(struct import *im, const struct map_edit *e)
 	void *identities = NULL, *labels = NULL;
 	bool ok = true;
 
-	for (size_t i = 0; i < credmap_count(e->map); i++)
-		if (credmap_at(e->map, i)->table != NULL)
-			im->has_fleets = true;
 	for (size_t i = 0; i < im->count; i++) {
 		struct row *row = &im->rows[i];
 		const struct row *first;

@@ -5,6 +5,7 @@
 #include "settings/map_seal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -98,15 +99,28 @@ get_key(struct cli_options *o, struct typed *typed, bool is_new)
 
 /* ---- the map ---- */
 
+static int
+compare_operands(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Those of the command line are in order. */
 static bool
 is_meant(void *arg, struct span label)
 {
 	const struct cli_options *o = arg;
+	char text[CREDENTIAL_LABEL_MAX + 1];
+	const char *key = text;
 
-	for (int i = 0; i < o->operand_count; i++)
-		if (span_eq(label, span_of_string(o->operands[i])))
-			return true;
-	return o->operand_count == 0;
+	if (o->operand_count == 0)
+		return true;
+	if (label.n > CREDENTIAL_LABEL_MAX)
+		return false;
+	(void)snprintf(
+	    text, sizeof(text), "%.*s", (int)label.n, (const char *)label.p);
+	return bsearch(&key, o->operands, (size_t)o->operand_count,
+		   sizeof(*o->operands), compare_operands) != NULL;
 }
 
 static bool
@@ -153,6 +167,8 @@ change_map(struct cli_options *o, bool seal)
 
 	if (!map_edit_begin(&e, o, &code))
 		return code;
+	qsort(o->operands, (size_t)o->operand_count, sizeof(*o->operands),
+	    compare_operands);
 	m.text = e.text;
 	code = change(&e, &m, seal);
 	if (code == CLI_OK)

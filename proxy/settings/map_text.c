@@ -2,6 +2,7 @@
 
 #include "base/secret.h"
 #include "codec/utf8.h"
+#include "settings/map_heads.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -21,9 +22,10 @@ struct map_text {
 	struct line *lines;
 	size_t count;
 	size_t cap;
-	bool has_mark; /* a byte order mark */
-	bool crlf;     /* new lines end so */
-	bool ends;     /* the last line has a line end */
+	struct map_heads heads; /* none: to be looked for */
+	bool has_mark;          /* a byte order mark */
+	bool crlf;              /* new lines end so */
+	bool ends;              /* the last line has a line end */
 };
 
 enum kind { LINE_EMPTY, LINE_COMMENT, LINE_HEAD, LINE_VALUE, LINE_OTHER };
@@ -109,6 +111,7 @@ map_text_free(struct map_text *t)
 		return;
 	for (size_t i = 0; i < t->count; i++)
 		drop_text(&t->lines[i]);
+	map_heads_clear(&t->heads);
 	free(t->lines);
 	if (t->size > 0)
 		secret_wipe_bytes(t->bytes, t->size);
@@ -251,6 +254,7 @@ insert(struct map_text *t, size_t line, char *text, size_t n)
 			drop_text(&added);
 		return false;
 	}
+	map_heads_clear(&t->heads);
 	memmove(t->lines + line + 1, t->lines + line,
 	    (t->count - line) * sizeof(*t->lines));
 	t->lines[line] = added;
@@ -262,6 +266,7 @@ insert(struct map_text *t, size_t line, char *text, size_t n)
 static void
 take_out(struct map_text *t, size_t from, size_t to)
 {
+	map_heads_clear(&t->heads);
 	for (size_t i = from; i < to; i++)
 		drop_text(&t->lines[i]);
 	memmove(t->lines + from, t->lines + to,
@@ -283,18 +288,32 @@ compose(struct span a, struct span b, struct span c)
 	return text;
 }
 
-size_t
-map_text_find(const struct map_text *t, const char *section)
+/* False without memory. */
+static bool
+look_for_heads(struct map_text *t)
 {
-	const struct span wanted = span_of_string(section);
 	struct span name, value;
 
 	for (size_t i = 0; i < t->count; i++)
 		if (t->lines[i].n > 0 && t->lines[i].text[0] == '[' &&
 		    read_line(&t->lines[i], &name, &value) == LINE_HEAD &&
-		    name.n > 0 && span_eq(name, wanted))
-			return i;
-	return MAP_TEXT_NONE;
+		    name.n > 0 && !map_heads_add(&t->heads, name, i)) {
+			map_heads_clear(&t->heads);
+			return false;
+		}
+	map_heads_sort(&t->heads);
+	return true;
+}
+
+size_t
+map_text_find(struct map_text *t, const char *section)
+{
+	const struct map_head *found;
+
+	if (t->heads.count == 0 && !look_for_heads(t))
+		return MAP_TEXT_NONE;
+	found = map_heads_find(&t->heads, span_of_string(section));
+	return found != NULL ? found->line : MAP_TEXT_NONE;
 }
 
 size_t

@@ -44,8 +44,9 @@ const char *map_text_objection(struct span value);
  * lines before it come or go.
  */
 
-/* The first section of that name, or MAP_TEXT_NONE. */
-size_t map_text_find(const struct map_text *t, const char *section);
+/* The first section of that name, or MAP_TEXT_NONE, also without memory. Quick
+   when no line has come or gone since the last time. */
+size_t map_text_find(struct map_text *t, const char *section);
 
 /* A new one at the end, with an empty line before it. <section> holds no "]"
    and no control characters. Its head, or MAP_TEXT_NONE without memory. */

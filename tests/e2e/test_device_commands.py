@@ -379,6 +379,14 @@ region = cn-shanghai
 """
 
 
+def test_remove_several(site):
+    """In any order, and if one is named twice."""
+    for label in "lamp", "lamp-2", "lamp-3":
+        site.add(label)
+    site.run("remove", "lamp-3", "lamp", "lamp-3", "lamp-2")
+    assert site.text == MAP
+
+
 # The prompt
 
 

@@ -167,6 +167,27 @@ test_removal_reverses_appending(void **state)
 }
 
 static void
+test_finds_sections_as_lines_come_and_go(void **state)
+{
+	struct map_text *t =
+	    text_of("[c]\n[b]\nk = v\n[bb]\n[b]\n[a] x\n[\n[]");
+
+	(void)state;
+	assert_int_equal(map_text_find(t, "b"), 1); /* the first */
+	assert_int_equal(map_text_find(t, "bb"), 3);
+	assert_int_equal(map_text_find(t, "a"), 5);
+	assert_int_equal(map_text_find(t, ""), MAP_TEXT_NONE);
+	assert_int_equal(map_text_find(t, "d"), MAP_TEXT_NONE);
+	assert_true(map_text_set(t, 0, "k", SPAN_OF("v")));
+	assert_int_equal(map_text_find(t, "b"), 2);
+	assert_true(map_text_unset(t, 0, "k"));
+	assert_int_equal(map_text_find(t, "b"), 1);
+	map_text_remove(t, 1);
+	assert_int_equal(map_text_find(t, "b"), 2);
+	map_text_free(t);
+}
+
+static void
 test_appends_a_section(void **state)
 {
 	struct map_text *t = text_of("[a]\r\nk = v");
@@ -252,6 +273,7 @@ main(void)
 	    cmocka_unit_test(test_unsets_a_key),
 	    cmocka_unit_test(test_removes_a_section),
 	    cmocka_unit_test(test_removal_reverses_appending),
+	    cmocka_unit_test(test_finds_sections_as_lines_come_and_go),
 	    cmocka_unit_test(test_appends_a_section),
 	    cmocka_unit_test(test_goes_through_all_keys),
 	    cmocka_unit_test(test_values_that_cannot_be_written),
