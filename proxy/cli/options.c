@@ -171,9 +171,26 @@ take_unset(const struct cli_command *command, struct cli_options *out)
 	return CLI_OK;
 }
 
+/* Of what getopt_long() does not take. A value is not shown: it may be a secret
+   that somebody gave to an option of his own making. */
+static enum cli_exit
+refuse_option(const struct cli_command *command, int option, const char *given)
+{
+	const char *why = option == ':' ? "needs a value"
+			  : optopt == 0 ? "is unknown, or short for several"
+			  : *given != '-' || given[1] != '-' ? "is unknown"
+							     : "has no value";
+
+	if (given[0] == '-' && given[1] == '-')
+		return cli_misused(command, "%s: option '%.*s' %s",
+		    command->name, (int)strcspn(given, "="), given, why);
+	return cli_misused(
+	    command, "%s: option '-%c' %s", command->name, optopt, why);
+}
+
 /* Takes what getopt_long() has found. False as cli_options_read(). */
 static bool
-take_option(const struct cli_command *command, int option,
+take_option(const struct cli_command *command, int option, const char *given,
     struct cli_options *out, enum cli_exit *code)
 {
 	if (take_simple(option, out))
@@ -188,9 +205,8 @@ take_option(const struct cli_command *command, int option,
 	case 'h':
 		cli_help(command);
 		return false;
-	default: /* getopt_long() has said what is wrong */
-		cli_tell("try '" CLI_PROGRAM " %s --help'", command->name);
-		*code = CLI_USAGE;
+	default:
+		*code = refuse_option(command, option, given);
 	}
 	return *code == CLI_OK;
 }
@@ -199,15 +215,13 @@ bool
 cli_options_read(const struct cli_command *command, int argc, char **argv,
     struct cli_options *out, enum cli_exit *code)
 {
-	static char program[] = CLI_PROGRAM;
 	int option;
 
 	*out = (struct cli_options){.level = 4};
 	*code = CLI_OK;
-	argv[0] = program; /* what getopt_long() begins its messages with */
 	while ((option = getopt_long(
-		    argc, argv, "h", command->options, NULL)) != -1)
-		if (!take_option(command, option, out, code))
+		    argc, argv, ":h", command->options, NULL)) != -1)
+		if (!take_option(command, option, argv[optind - 1], out, code))
 			return false;
 	*code = take_operands(command, argc - optind, argv + optind, out);
 	if (*code == CLI_OK && !command->needs_no_files)

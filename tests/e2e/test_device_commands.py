@@ -301,6 +301,13 @@ def test_a_secret_in_the_wrong_place_is_not_shown(site):
         assert argument.partition("=")[0] not in told
 
 
+@pytest.mark.parametrize("option", ["--device-secret", "--secret", "--help",
+                                    "-s"])
+def test_the_value_of_a_wrong_option_is_not_shown(site, option):
+    told = site.refuses("add", "lamp", f"{option}={NEW_SECRET}", code=2)
+    assert f"option '{option}' " in told
+
+
 def test_set(site):
     site.run("set", "fan", "enabled=yes", "keep_alive=60s", "--unset",
              "match_username")

@@ -98,7 +98,7 @@ expect 2 --chek
 says err "there is no option '--chek'"
 expect 2 help chek
 expect 2 check --color
-says err "unrecognized option '--color'"
+says err "option '--color' is unknown"
 says err 'mqtt-wss-proxy check --help'
 expect 2 check --config
 expect 2 check everything
