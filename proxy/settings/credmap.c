@@ -170,6 +170,7 @@ credmap_memory_of(const struct credential *c)
 	*copy = *c;
 	secret_wipe(&copy->password);
 	secret_wipe(&copy->device_secret);
+	secret_wipe_bytes(&copy->hash, sizeof(copy->hash));
 	copy->match = 0;
 	copy->match_client_id = copy->match_username = NULL;
 	copy->match_address = NULL;

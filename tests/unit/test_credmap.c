@@ -1193,6 +1193,33 @@ count_secrets(void)
 	return count;
 }
 
+/* What is kept of an entry whose map goes. */
+static void
+test_memory_has_no_secrets(void **state)
+{
+	static const struct password_hash none;
+	struct scratch *s = *state;
+	struct credmap *map = load(s,
+	    "[device:a]\nproduct_key = pk\ndevice_name = name\nhost = h\n"
+	    "device_secret = secret\npassword_hash = $pbkdf2-sha256$i=1000$"
+	    "AAECAwQFBgcICQoLDA0ODw$"
+	    "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n");
+	const struct credential *c;
+	struct credmap *memory;
+
+	assert_non_null(map);
+	assert_int_equal(by_label(map, "a")->hash.iterations, 1000);
+	memory = credmap_memory_of(by_label(map, "a"));
+	credmap_unref(map);
+	assert_non_null(memory);
+	c = credmap_at(memory, 0);
+	assert_string_equal(c->label, "a");
+	assert_int_equal(c->device_secret.n, 0);
+	assert_int_equal(c->password.n, 0);
+	assert_memory_equal(&c->hash, &none, sizeof(none));
+	credmap_unref(memory);
+}
+
 static void
 write_text(int fd, const char *text)
 {
@@ -1425,6 +1452,7 @@ main(void)
 	    TEST(test_tells_of_the_files_it_reads),
 	    TEST(test_finds_secret_files_among_credentials),
 	    TEST(test_same_means_a_session_can_go_on),
+	    TEST(test_memory_has_no_secrets),
 	    TEST(test_wipes_secrets),
 	    TEST(test_signs),
 	    TEST(test_finds_each_of_many),
