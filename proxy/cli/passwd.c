@@ -48,6 +48,7 @@ print_hash(const struct secret *password, uint32_t iterations)
 	} else {
 		cli_tell("out of memory or randomness");
 	}
+	secret_wipe_bytes(&hash, sizeof(hash));
 	return ok;
 }
 

@@ -138,5 +138,8 @@ secret_input_ask(const char *what, struct secret *out)
 		if (caught != 0)
 			(void)raise(caught);
 	} while (caught == SIGTSTP); /* it goes on: ask again */
-	return ok && caught == 0;
+	if (ok && caught == 0)
+		return true;
+	secret_wipe(out);
+	return false;
 }
