@@ -248,8 +248,9 @@ open_temp(struct file_replace *r)
 	    0600);
 	if (fd >= 0)
 		return fd;
-	r->temp[0] = '\0';
-	if (errno == EROFS)
+	if (errno == EEXIST)
+		(void)fail(r, "%s is in the way: take it away", r->temp);
+	else if (errno == EROFS)
 		(void)fail(r,
 		    "is in a read-only file system: change it where that "
 		    "comes from");
@@ -259,6 +260,7 @@ open_temp(struct file_replace *r)
 		    errno == EACCES ? "; run this as a user who may write "
 				      "there"
 				    : "");
+	r->temp[0] = '\0';
 	(void)sigprocmask(SIG_SETMASK, &r->signals, NULL);
 	return -1;
 }

@@ -147,6 +147,24 @@ test_folder_is_locked(void **state)
 }
 
 static void
+test_something_else_is_in_the_way(void **state)
+{
+	struct scratch *s = *state;
+	const char *path = scratch_write(s, "map", SPAN_OF("old"));
+	char temp[sizeof(s->path)];
+	struct file_replace r;
+
+	(void)snprintf(temp, sizeof(temp), "%s/.map.edit", s->folder);
+	assert_int_equal(mkdir(temp, 0700), 0);
+	assert_true(file_replace_open(&r, path, 100));
+	assert_false(file_replace_write(&r, SPAN_OF("new")));
+	assert_non_null(strstr(r.why, ".map.edit is in the way"));
+	file_replace_close(&r);
+	assert_int_equal(rmdir(temp), 0); /* it was left alone */
+	assert_file(path, "old");
+}
+
+static void
 test_makes_a_new_one(void **state)
 {
 	struct scratch *s = *state;
@@ -225,6 +243,7 @@ main(void)
 	    TEST(test_takes_away_what_a_killed_one_left),
 	    TEST(test_follows_links),
 	    TEST(test_folder_is_locked),
+	    TEST(test_something_else_is_in_the_way),
 	    TEST(test_makes_a_new_one),
 	    TEST(test_makes_none_where_others_have),
 	    TEST(test_refuses_what_is_no_file),
