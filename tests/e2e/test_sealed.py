@@ -99,7 +99,7 @@ def test_there_and_back(cloud, start, dial, key_file):
     for secret in (entry["device_secret"], other["device_secret"],
                    entry["password"]):
         assert secret not in sealed
-    salts = re.findall(r" = sealed:1:([\w-]{22}):[\w-]+$", sealed, re.M)
+    salts = re.findall(r" = sealed:1:([\w+/]{22}):[\w+/]+$", sealed, re.M)
     assert len(salts) == 3 and len(set(salts)) == 1
     assert os.stat(path).st_mode & 0o777 == 0o640
     assert proxy.reload()["event"] == "reloaded"
@@ -133,7 +133,7 @@ def test_some_devices(cloud, tmp_path, key_file):
     assert entries[1]["device_secret"] in text
     assert run(proxy, "device", "encrypt", one, two)[1] == (
         "1 sealed, 1 sealed already\n")
-    assert len(set(re.findall(r"sealed:1:([\w-]{22})", text_of(proxy)))) == 1
+    assert len(set(re.findall(r"sealed:1:([\w+/]{22})", text_of(proxy)))) == 1
     before = text_of(proxy)
     code, _, told = run(proxy, "device", "encrypt", one, "nobody")
     assert code == 1 and "has no [device:nobody]" in told
@@ -243,7 +243,7 @@ def test_changed_secrets_are_sealed_like_the_others(cloud, tmp_path,
     text = text_of(proxy)
     assert fresh["device_secret"] not in text
     assert "another-secret" not in text
-    assert len(set(re.findall(r"sealed:1:([\w-]{22})", text))) == 1
+    assert len(set(re.findall(r"sealed:1:([\w+/]{22})", text))) == 1
     assert run(proxy, "device", "decrypt")[1] == (
         "2 opened, 0 plain already\n")
     text = text_of(proxy)
