@@ -345,14 +345,19 @@ void
 credmap_line_region(
     struct credmap_line *line, const char *value, const char **out)
 {
-	/* There only Enterprise instances exist, which have hosts by id. */
-	if (strcmp(value, "cn-beijing") == 0 ||
-	    strcmp(value, "cn-shenzhen") == 0)
-		wrong_value(line, value,
-		    "this region has no legacy public instances; set instance "
-		    "= the instance's id instead");
-	else
-		credmap_line_name(line, value, 1, 32, "-", out);
+	/* The others have Enterprise instances only, which have hosts by id. */
+	static const char *const legacy[] = {"cn-shanghai", "ap-southeast-1",
+	    "ap-northeast-1", "us-west-1", "us-east-1", "eu-central-1"};
+
+	for (size_t i = 0; i < sizeof(legacy) / sizeof(*legacy); i++)
+		if (strcmp(value, legacy[i]) == 0) {
+			*out = credmap_line_keep(line, value);
+			return;
+		}
+	wrong_value(line, value,
+	    "legacy public instances are in cn-shanghai, ap-southeast-1, "
+	    "ap-northeast-1, us-west-1, us-east-1 and eu-central-1; for any "
+	    "other place set instance or host instead");
 }
 
 /* Labels of 1 to 63 letters, digits, "-" and "_" with dots between them. */

@@ -810,9 +810,10 @@ test_refuses_bad_sections(void **state)
 	     "device_secret = x\nhost = h\n",
 		"error 3: product_key = p-k: allowed are 1 to 20"},
 	    {"[product:a]\nregion = cn-beijing\n",
-		"error 2: region = cn-beijing: this region has no legacy "
-		"public instances; set instance ="},
-	    {"[product:a]\nregion = cn-shenzhen\n", "set instance ="},
+		"error 2: region = cn-beijing: legacy public instances are "
+		"in "},
+	    {"[product:a]\nregion = cn-shenzhen\n", "set instance or host"},
+	    {"[product:a]\nregion = cn-shangai\n", "are in cn-shanghai, "},
 	    {"[product:a]\nregion = cn_shanghai\n", "error 2: region ="},
 	    {"[product:a]\nhost = wss://h\n", "error 2: host = wss://h"},
 	    {"[product:a]\nhost = h:443\n", "error 2: host = h:443"},
@@ -880,8 +881,10 @@ test_tells_all_errors_of_a_file(void **state)
 	    "error 1: [device:a] has no device_name\n"
 	    "error 1: [device:a] has no device_secret\n"
 	    "error 9: port = 0: 1 to 65535 is allowed\n"
-	    "error 11: region = cn-beijing: this region has no legacy public "
-	    "instances; set instance = the instance's id instead\n"
+	    "error 11: region = cn-beijing: legacy public instances are in "
+	    "cn-shanghai, ap-southeast-1, ap-northeast-1, us-west-1, us-east-1 "
+	    "and eu-central-1; for any other place set instance or host "
+	    "instead\n"
 	    "error 5: [device:b] has no region, instance or host, and "
 	    "[product:pk] is not there\n");
 }
