@@ -76,12 +76,14 @@ let_go(struct keeper *k, struct kept *m)
 	free(m);
 }
 
+/* Not put off by each new map: reloads may follow each other for long. */
 static void
 bury_later(struct keeper *k)
 {
 	const struct timeval tv = {.tv_usec = BURY_MS * 1000};
 
-	if (TAILQ_FIRST(&k->maps) != TAILQ_LAST(&k->maps, kept_maps))
+	if (TAILQ_FIRST(&k->maps) != TAILQ_LAST(&k->maps, kept_maps) &&
+	    !evtimer_pending(&k->bury, NULL))
 		(void)evtimer_add(&k->bury, &tv);
 }
 

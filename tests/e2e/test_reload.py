@@ -7,6 +7,7 @@ import pytest
 
 import mqtt_raw as mqtt
 from cloud_process import topic_of
+from proxy import FRUGAL
 
 
 @pytest.fixture
@@ -221,6 +222,27 @@ def test_many_reloads_at_once(cloud, site):
     proxy.wait_log("session_end", reason="entry_removed",
                    label=entries[2]["label"])
     assert works(cloud, entries[0], devices[0])
+
+
+def test_old_maps_go_while_new_ones_come(cloud, start, dial):
+    """Reloads that follow each other without a pause, under traffic."""
+    entry = cloud.device()
+    proxy = start(cloud, entry, env=FRUGAL)
+    proxy.set_devices([entry, *(
+        {**entry, "label": f"more-{at}", "device_name": f"more-{at}"}
+        for at in range(2000))])
+    device = dial(proxy)
+    device.log_in(entry["label"])
+
+    def reload_often():
+        for _ in range(50):
+            assert proxy.reload()["event"] == "reloaded"
+            device.publish(topic_of(entry), "x", qos=1)
+        return proxy.memory()
+
+    # a map of this size takes over 2 MB
+    assert reload_often() + 40e6 > reload_often()
+    assert works(cloud, entry, device)
 
 
 @pytest.mark.parametrize("after, code", [
