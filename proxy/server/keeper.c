@@ -18,6 +18,7 @@
 enum {
 	NICE = 10,
 	HEARD_MS = 50,   /* from an event to the look */
+	LOOK_REST = 50,  /* times what a look has taken, on top of that */
 	SETTLE_MS = 250, /* files that have changed are left alone so long */
 	UNSETTLED_MAX_MS = 5000, /* but not for longer than that */
 	BURY_MS = 100,
@@ -43,6 +44,7 @@ struct keeper {
 	atomic_bool asked;     /* <ask> is on its way */
 	atomic_bool abandoned; /* nobody waits for an answer any more */
 	struct watch *watch;
+	uint64_t look_took_ms;            /* the last one */
 	uint64_t changing_since_ms;       /* 0: nothing has changed */
 	TAILQ_HEAD(kept_maps, kept) maps; /* the last one is the latest */
 };
@@ -138,13 +140,18 @@ wait_for_change(struct keeper *k)
 }
 
 /* Not at once: more is likely to come. What was heard is taken away by the
-   look, so until then there is no point in hearing more. */
+   look, so until then there is no point in hearing more. And not always: the
+   folder may be busy with other files, and those to look at be many. */
 static void
 on_heard(evutil_socket_t fd, short what, void *arg)
 {
+	struct keeper *k = arg;
+	uint64_t ms = HEARD_MS + LOOK_REST * k->look_took_ms;
+	uint64_t interval_ms = k->config.settings->reload_interval_ms;
+
 	(void)fd;
 	(void)what;
-	look_in(arg, HEARD_MS);
+	look_in(k, ms < interval_ms ? ms : interval_ms);
 }
 
 /* ---- reading ---- */
@@ -200,12 +207,14 @@ static void
 on_look(evutil_socket_t fd, short what, void *arg)
 {
 	struct keeper *k = arg;
+	uint64_t began_ms = clock_mono_ms();
 	const char *path = watch_look(k->watch);
 	uint64_t now_ms = clock_mono_ms();
 	char text[1024];
 
 	(void)fd;
 	(void)what;
+	k->look_took_ms = now_ms - began_ms;
 	if (path != NULL && k->changing_since_ms == 0) {
 		k->changing_since_ms = now_ms;
 		log_write(LOG_NOTICE, "file_changed", "file=\"%s\"",
