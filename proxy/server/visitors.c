@@ -25,7 +25,7 @@ enum stage {
 };
 
 struct visitor {
-	LIST_ENTRY(visitor) next;
+	TAILQ_ENTRY(visitor) next;
 	struct visitors *in;
 	int fd;
 	enum stage stage;
@@ -46,7 +46,7 @@ struct visitors {
 	struct hasher *hasher;
 	struct suspects suspects;
 	struct lingering *lingering;
-	LIST_HEAD(, visitor) all;
+	TAILQ_HEAD(, visitor) all; /* who has come last is the last */
 };
 
 /* ---- their end ---- */
@@ -54,7 +54,7 @@ struct visitors {
 static void
 visitor_free(struct visitor *v)
 {
-	LIST_REMOVE(v, next);
+	TAILQ_REMOVE(&v->in->all, v, next);
 	if (v->job != NULL)
 		hasher_forget(v->job);
 	(void)event_del(&v->io);
@@ -150,8 +150,8 @@ suspect(const struct visitor *v)
 
 	if (!suspects_add(&vs->suspects, &v->address, clock_mono_ms()))
 		return;
-	for (struct visitor *other = LIST_FIRST(&vs->all); other != NULL;
-	     other = LIST_NEXT(other, next))
+	for (struct visitor *other = TAILQ_FIRST(&vs->all); other != NULL;
+	     other = TAILQ_NEXT(other, next))
 		if (other->job != NULL &&
 		    suspects_same(&other->address, &v->address))
 			hasher_demote(other->job);
@@ -446,7 +446,7 @@ visitors_receive(struct visitors *vs, int fd, const struct peer_name *from,
 	v->from = *from;
 	/* of no address fits no address */
 	(void)!network_read(from->address, &v->address);
-	LIST_INSERT_HEAD(&vs->all, v, next);
+	TAILQ_INSERT_TAIL(&vs->all, v, next);
 	(void)event_assign(
 	    &v->io, vs->config.base, fd, EV_READ | EV_PERSIST, on_readable, v);
 	(void)evtimer_assign(&v->timer, vs->config.base, on_timer, v);
@@ -468,8 +468,8 @@ visitors_reload(
 	credmap_unref(vs->config.map);
 	vs->config.settings = settings_ref(settings);
 	vs->config.map = credmap_ref(map);
-	for (v = LIST_FIRST(&vs->all); v != NULL; v = after) {
-		after = LIST_NEXT(v, next);
+	for (v = TAILQ_FIRST(&vs->all); v != NULL; v = after) {
+		after = TAILQ_NEXT(v, next);
 		if (v->stage == STAGE_CHECKING)
 			judge_anew(v);
 	}
@@ -480,7 +480,7 @@ visitors_dismiss(struct visitors *vs)
 {
 	struct visitor *v;
 
-	while ((v = LIST_FIRST(&vs->all)) != NULL) {
+	while ((v = TAILQ_FIRST(&vs->all)) != NULL) {
 		switch (v->stage) {
 		case STAGE_READING:
 			send_away_silently(v);
@@ -502,7 +502,7 @@ visitors_new(const struct visitors_config *config)
 
 	if (vs == NULL)
 		return NULL;
-	LIST_INIT(&vs->all);
+	TAILQ_INIT(&vs->all);
 	vs->config = *config;
 	(void)settings_ref(config->settings);
 	(void)credmap_ref(config->map);

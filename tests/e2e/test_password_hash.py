@@ -321,6 +321,22 @@ def test_reload_while_it_is_checked(cloud, start, dial, change, reason, code):
         assert proxy.wait_log("device_refused")["reason"] == reason
 
 
+def test_reload_keeps_the_turn(cloud, start, dial):
+    """Who has waited longest is still the next one."""
+    slow, *others = [cloud.device(password_hash=hashed(iterations=SLOW))] + [
+        cloud.device(password_hash=hashed()) for _ in range(5)]
+    proxy = start(cloud, slow, *others, limits={"connect_timeout": "60s"})
+    devices = []
+    for entry in (slow, *others):
+        devices.append(come(dial, proxy, entry))
+        waits(proxy, devices[-1])
+    assert proxy.reload()["event"] == "reloaded"
+    for device in devices:
+        assert device.connack().code == 0
+    hashes = proxy.logs("password_hashed")
+    assert [line["peer"] for line in hashes] == list(map(peer_of, devices))
+
+
 @pytest.mark.parametrize("level, code", [(3, 3), (4, 3), (5, 0x88)])
 def test_end_while_it_is_checked(cloud, start, dial, level, code):
     entry = cloud.device(password_hash=hashed(iterations=SLOW))
