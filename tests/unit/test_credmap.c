@@ -1310,6 +1310,37 @@ test_wipes_secrets(void **state)
 }
 
 /* The published example of the platform's documentation. */
+/* What a session keeps of an entry that is gone: its names. */
+static void
+test_memory_has_no_secret(void **state)
+{
+	static const uint8_t none[sizeof(struct password_hash)];
+	static const char hash[] =
+	    "$pbkdf2-sha256$i=1000$AAECAwQFBgcICQoLDA0ODw"
+	    "$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+	struct scratch *s = *state;
+	struct credmap *map, *memory;
+	const struct credential *c;
+	char text[512];
+
+	(void)snprintf(text, sizeof(text), "%spassword_hash = %s\n%s",
+	    DEVICE("a", "dev1"), hash, DEVICE("b", "dev2") "password = x\n");
+	map = load(s, text);
+	assert_non_null(map);
+	assert_int_equal(by_label(map, "a")->hash.iterations, 1000);
+	for (size_t i = 0; i < 2; i++) {
+		memory = credmap_memory_of(credmap_at(map, i));
+		assert_non_null(memory);
+		c = credmap_at(memory, 0);
+		assert_string_equal(c->label, i == 0 ? "a" : "b");
+		assert_int_equal(c->password.n, 0);
+		assert_int_equal(c->device_secret.n, 0);
+		assert_memory_equal(&c->hash, none, sizeof(none));
+		credmap_unref(memory);
+	}
+	credmap_unref(map);
+}
+
 static void
 test_signs(void **state)
 {
@@ -1457,6 +1488,7 @@ main(void)
 	    TEST(test_same_means_a_session_can_go_on),
 	    TEST(test_memory_has_no_secrets),
 	    TEST(test_wipes_secrets),
+	    TEST(test_memory_has_no_secret),
 	    TEST(test_signs),
 	    TEST(test_finds_each_of_many),
 	    TEST(test_is_shared_by_threads),
