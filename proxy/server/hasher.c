@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mailbox.h"
+#include "server/machine.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -75,6 +76,7 @@ live(void *arg)
 	struct hasher *h = arg;
 	struct pollfd orders = {.fd = mailbox_fd(h->orders), .events = POLLIN};
 
+	machine_step_back();
 	while (!h->stopped)
 		if (poll(&orders, 1, -1) == 1)
 			mailbox_open_all(h->orders, h);

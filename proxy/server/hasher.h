@@ -1,7 +1,9 @@
 /*
  * hasher: whether a password is that of a hash. Computing it takes long on
  * purpose, so a thread of its own does it, one after the other; what it has
- * found is remembered (verdicts.h). All else is on the thread of the loop.
+ * found is remembered (verdicts.h). That thread has a lower priority than those
+ * that carry messages, or whoever guesses would slow them down. All else is on
+ * the thread of the loop.
  *
  * Who has shown a wrong password lately, a suspect, waits behind all others.
  * The queue is bounded; when it is full, suspects have to leave it first.

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/escape.h"
 #include "base/log.h"
+#include "server/machine.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -11,12 +12,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/queue.h>
-#include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
 enum {
-	NICE = 10,
 	HEARD_MS = 50,   /* from an event to the look */
 	LOOK_REST = 50,  /* times what a look has taken, on top of that */
 	SETTLE_MS = 250, /* files that have changed are left alone so long */
@@ -273,8 +271,7 @@ live(void *arg)
 {
 	struct keeper *k = arg;
 
-	/* in Linux a thread's own */
-	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
+	machine_step_back();
 	wait_for_change(k);
 	(void)event_base_dispatch(k->base);
 	return NULL;

@@ -4,6 +4,9 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <unistd.h>
+
+enum { NICE = 10 };
 
 /* "max 100000" or "150000 100000", both in microseconds. */
 static unsigned
@@ -50,6 +53,13 @@ machine_cpus(void)
 	if (quota < cpus)
 		cpus = quota;
 	return cpus > 0 ? cpus : 1;
+}
+
+/* setpriority(2): in Linux the nice value is a thread's own. */
+void
+machine_step_back(void)
+{
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
 }
 
 unsigned

@@ -7,6 +7,10 @@
 /* CPUs that affinity and the cgroup's quota leave us; at least 1. */
 unsigned machine_cpus(void);
 
+/* For threads that may be slow: the calling one lets those that carry messages
+   go first from now on. */
+void machine_step_back(void);
+
 /* Raises the limit of open files as far as it goes; returns it. */
 unsigned machine_raise_descriptors(void);
 

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import hashlib
 import os
+import pathlib
 import pty
 import signal
 import subprocess
@@ -319,6 +320,18 @@ def test_reload_while_it_is_checked(cloud, start, dial, change, reason, code):
     assert device.connack().code == code
     if reason:
         assert proxy.wait_log("device_refused")["reason"] == reason
+
+
+def test_messages_go_first(cloud, start, dial):
+    """Hashing has a lower priority than all that carries messages, as the
+    reading of files has."""
+    entry = cloud.device(password_hash=hashed())
+    proxy = start(cloud, entry)
+    assert proxy.reload()["event"] == "reloaded"
+    assert come(dial, proxy, entry).connack().code == 0
+    nice = [int(path.read_text().rpartition(")")[2].split()[16])
+            for path in pathlib.Path(f"/proc/{proxy.pid}/task").glob("*/stat")]
+    assert len([n for n in nice if n > min(nice)]) == 2
 
 
 def test_reload_keeps_the_turn(cloud, start, dial):
