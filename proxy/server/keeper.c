@@ -174,17 +174,27 @@ adopt(struct keeper *k, const struct reload *r)
 	return true;
 }
 
+/* At the next look that is due, whatever is heard until then. */
+static void
+read_again_later(struct keeper *k)
+{
+	(void)event_del(&k->heard);
+	k->changing_since_ms = clock_mono_ms();
+}
+
 static void
 read_files(struct keeper *k)
 {
 	struct watch *fresh = watch_new();
 	struct reload *r = NULL;
+	bool lacking; /* which is not the files' fault */
 
 	if (fresh != NULL)
 		r = reload_read(
 		    k->config.files, k->config.settings, latest(k), fresh);
 	if (r != NULL && r->ok && !adopt(k, r))
 		reload_free(&r);
+	lacking = r == NULL || (!r->ok && !machine_has_descriptor());
 	if (r == NULL) {
 		watch_free(&fresh);
 		log_write(LOG_ERROR, "reload_refused",
@@ -197,6 +207,8 @@ read_files(struct keeper *k)
 			mailbox_post(k->config.reply_to, &r->letter);
 	}
 	wait_for_change(k);
+	if (lacking)
+		read_again_later(k);
 }
 
 /* A change is taken up when the files have been left alone for a moment: a

@@ -4,6 +4,8 @@
 #ifndef PROXY_SERVER_MACHINE_H
 #define PROXY_SERVER_MACHINE_H
 
+#include <stdbool.h>
+
 /* CPUs that affinity and the cgroup's quota leave us; at least 1. */
 unsigned machine_cpus(void);
 
@@ -13,5 +15,8 @@ void machine_step_back(void);
 
 /* Raises the limit of open files as far as it goes; returns it. */
 unsigned machine_raise_descriptors(void);
+
+/* Whether there is a descriptor left at the moment. */
+bool machine_has_descriptor(void);
 
 #endif

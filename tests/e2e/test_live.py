@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from bystander import limit_descriptors
 from cloud_process import topic_of
 
 # changes are heard of; looking in between would take too long for any test
@@ -209,6 +210,19 @@ def test_the_settings_change(cloud, site):
     put(path, path.read_text().replace("level = debug", "level = notice"))
     assert proxy.wait_log("file_changed")["file"] == str(path)
     proxy.wait_log("reloaded")
+
+
+def test_without_descriptors(cloud, start, dial):
+    """A change that could not be read for the lack of them is taken up when
+    there are some again."""
+    entry, comes = cloud.device(), cloud.device()
+    proxy = start(cloud, entry, reload={"interval": "100ms"})
+    limit_descriptors(proxy.pid, 0)
+    write(proxy.folder / "devices.ini", map_of(entry, comes))
+    proxy.wait_log("reload_refused")
+    limit_descriptors(proxy.pid, None)
+    assert proxy.wait_log("reloaded")["devices"] == "2"
+    dial(proxy).log_in(comes["label"])
 
 
 def test_many_changes_in_a_row(cloud, site, dial):
