@@ -308,9 +308,9 @@ fail_rename(struct file_replace *r)
 {
 	switch (errno) {
 	case EBUSY:
-		return fail(r, "is mounted by itself, so it cannot be "
-			       "replaced: mount its folder instead, or change "
-			       "it on the host");
+		return fail(r, "is mounted by itself, so no new file can take "
+			       "its place, from the host neither: mount its "
+			       "folder instead");
 	case EPERM:
 		return fail(r, "cannot be replaced: it is immutable (take that "
 			       "off with chattr -i), or its folder lets only "

@@ -8,6 +8,7 @@
 #include <ini.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Of which section the lines are: none yet, one that the handler was told, one
    whose "[name]" line was wrong. */
@@ -202,6 +203,19 @@ on_value(void *arg, const char *section, const char *name, const char *value)
 	return 1; /* go on */
 }
 
+/* A path leads to a file without a name only where that file was mounted by
+   itself: what is put in its place outside never arrives. */
+static void
+warn_if_replaced_outside(const char *path, struct complaints *to)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && st.st_nlink == 0)
+		warn_of(to, path, 0,
+		    "is mounted by itself, and has been replaced or removed "
+		    "outside: this is the old one; mount its folder instead");
+}
+
 bool
 ini_read(
     const char *path, const struct ini_handler *handler, struct complaints *to)
@@ -215,6 +229,7 @@ ini_read(
 		complain(to, path, 0, "cannot be opened: %s", why);
 		return false;
 	}
+	warn_if_replaced_outside(path, to);
 	file_skip_bom(&r.file);
 	bad_line = ini_parse_stream(on_read, &r, on_value, &r);
 	if (r.file.error != 0)

@@ -36,7 +36,8 @@ struct ini_handler {
 };
 
 /*
- * Reads the file. False when it could not be read or there were errors;
+ * Reads the file; warns of one that was mounted by itself and is not the one
+ * outside any more. False when it could not be read or there were errors;
  * everything wrong has then been told to <to>. Handlers may complain too.
  * The line buffers are wiped: values may be secrets.
  */

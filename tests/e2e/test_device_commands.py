@@ -600,6 +600,16 @@ def test_map_that_is_a_mount_itself(site):
     assert "mounted by itself" in told and "mount its folder" in told
 
 
+def test_mounted_map_that_was_replaced_outside(site):
+    """What a container has that was given the file, not its folder."""
+    outside = site.folder.parent / (site.folder.name + "-outside.ini")
+    mount = f'cp -p "{site.path}" "{outside}"; ' \
+            f'mount --bind "{outside}" "{site.path}"'
+    assert site.run("list", before=mounted(mount)).stderr == ""
+    done = site.run("list", before=mounted(f'{mount}\nrm "{outside}"'))
+    assert f"{site.path}: warning: is mounted by itself, and" in done.stderr
+
+
 def test_read_only_file_system(site):
     folder = site.folder
     told = site.refuses("set", "pump-7", "port=1", before=mounted(
