@@ -26,7 +26,10 @@ enum cli_exit {
 	CLI_REFUSED = 3 /* a file has errors; they have been told */
 };
 
-enum { CLI_UNSET_MAX = 40 }; /* more than there are keys */
+enum {
+	CLI_UNSET_MAX = 40,           /* more than there are keys */
+	CLI_TEXT_MAX = PATH_MAX + 256 /* a sentence with a file's name */
+};
 
 /* Text is the caller's argv, or static, or in <beside>. */
 struct cli_options {
@@ -146,6 +149,13 @@ void cli_show_match(const struct credential *c, unsigned keys);
 
 /* "(line 12)", of the map, or "(line 12 of secrets.csv)" */
 void cli_show_line(const struct credential *c);
+
+/*
+ * Writes why <map> has no device that is called as the command's operand:
+ * there is none, or it is a fleet, of which one device is named then.
+ */
+void cli_say_no_device(char out[static CLI_TEXT_MAX],
+    const struct cli_options *o, const struct credmap *map);
 
 /* "192.0.2.0/24, 2001:db8::1" */
 void cli_show_networks(const struct networks *networks);

@@ -187,12 +187,11 @@ show_login(const struct places *p, const struct credential *c)
 	    c->clean_session == CLEAN_AS_DEVICE ? "device"
 	    : c->clean_session == CLEAN_YES     ? "yes"
 						: "no");
-	if (c->log.set)
-		show(p, KEY_log_level, log_level_word(c->log.level));
 }
 
 static enum cli_exit
-show_device(const struct cli_options *o, const struct credential *c)
+show_device(const struct cli_options *o, const struct settings *settings,
+    const struct credential *c)
 {
 	static const enum key secrets[] = {KEY_device_secret,
 	    KEY_device_secret_file, KEY_device_secrets_file, KEY_COUNT};
@@ -216,6 +215,8 @@ show_device(const struct cli_options *o, const struct credential *c)
 	show(&p, KEY_enabled, c->enabled ? "yes" : "no");
 	show_where(&p, c);
 	show_login(&p, c);
+	show(&p, KEY_log_level,
+	    log_level_word(c->log.set ? c->log.level : settings->log_level));
 	return CLI_OK;
 }
 
@@ -225,17 +226,18 @@ show_one(const struct cli_options *o)
 	struct settings *settings;
 	struct credmap *map;
 	const struct credential *c;
+	char text[CLI_TEXT_MAX];
 	enum cli_exit code = CLI_FAILED;
 
 	if (!cli_load(o, &settings, &map))
 		return CLI_REFUSED;
 	c = credmap_by_label(map, o->operand);
-	if (c != NULL)
-		code = show_device(o, c);
-	else
-		cli_tell("%s has no [device:%s]; a device of a fleet is "
-			 "LABEL/DEVICENAME",
-		    o->devices, o->operand);
+	if (c != NULL) {
+		code = show_device(o, settings, c);
+	} else {
+		cli_say_no_device(text, o, map);
+		cli_tell("%s", text);
+	}
 	credmap_unref(map);
 	settings_unref(settings);
 	return code;

@@ -341,11 +341,13 @@ static bool
 examine(struct doctor *d, const struct cli_options *o, struct credmap *map)
 {
 	const struct credential *entry;
+	char text[CLI_TEXT_MAX];
 
 	if (o->operand != NULL) {
 		entry = credmap_by_label(map, o->operand);
 		if (entry == NULL) {
-			report_no_entry(&d->report, o->devices, o->operand);
+			cli_say_no_device(text, o, map);
+			report_no_entry(&d->report, text);
 			return true;
 		}
 		if (!entry->enabled) {

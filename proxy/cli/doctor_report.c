@@ -103,13 +103,11 @@ report_clock(struct report *r)
 }
 
 void
-report_no_entry(struct report *r, const char *devices, const char *label)
+report_no_entry(struct report *r, const char *text)
 {
 	struct fault why;
 
-	(void)fault_set(&why, R_UNKNOWN_DEVICE,
-	    "%s has no [device:%s]; a device of a fleet is LABEL/DEVICENAME",
-	    devices, label);
+	(void)fault_set(&why, R_UNKNOWN_DEVICE, "%s", text);
 	fail(r, STEP_ENTRY, 0, &why);
 }
 

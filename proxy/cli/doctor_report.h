@@ -46,7 +46,8 @@ struct report {
 void report_files(
     struct report *r, const struct cli_options *o, size_t devices);
 void report_clock(struct report *r);
-void report_no_entry(struct report *r, const char *devices, const char *label);
+/* <text> says why */
+void report_no_entry(struct report *r, const char *text);
 void report_disabled(struct report *r, const struct credential *entry);
 
 /* A dial for <entry> begins. */

@@ -3,6 +3,7 @@
 #include "base/escape.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static void
 show_key(const char *key, const char *value)
@@ -32,6 +33,39 @@ cli_show_networks(const struct networks *networks)
 	for (size_t i = 0; i < networks->count; i++)
 		(void)printf("%s%s", i > 0 ? ", " : "",
 		    network_write(text, &networks->list[i]));
+}
+
+/* The first device of the fleet with this label, or NULL. */
+static const struct credential *
+first_of_fleet(const struct credmap *map, const char *label)
+{
+	size_t n = strlen(label);
+
+	for (size_t i = 0; i < credmap_count(map); i++) {
+		const struct credential *c = credmap_at(map, i);
+
+		if (strncmp(c->label, label, n) == 0 && c->label[n] == '/')
+			return c;
+	}
+	return NULL;
+}
+
+void
+cli_say_no_device(char out[static CLI_TEXT_MAX], const struct cli_options *o,
+    const struct credmap *map)
+{
+	const struct credential *c = first_of_fleet(map, o->operand);
+
+	if (c != NULL)
+		(void)snprintf(out, CLI_TEXT_MAX,
+		    "[device:%s] of %s is a fleet: name one of its devices, "
+		    "such as %s",
+		    o->operand, o->devices, c->label);
+	else
+		(void)snprintf(out, CLI_TEXT_MAX,
+		    "%s has no [device:%s]; a device of a fleet is "
+		    "LABEL/DEVICENAME",
+		    o->devices, o->operand);
 }
 
 void

@@ -29,12 +29,12 @@ print_login(
 {
 	const struct credential *c = credmap_by_label(map, o->operand);
 	struct aliyun_login login;
+	char text[CLI_TEXT_MAX];
 	bool ok;
 
 	if (c == NULL) {
-		cli_tell("%s has no [device:%s]; a device of a fleet is "
-			 "LABEL/DEVICENAME",
-		    o->devices, o->operand);
+		cli_say_no_device(text, o, map);
+		cli_tell("%s", text);
 		return CLI_FAILED;
 	}
 	if (o->timestamp != NULL && c->timestamp_mode != TIMESTAMP_NOW)

@@ -157,7 +157,16 @@ def test_show(site):
     assert ("host = a1B2c3D4e5F.iot-as-mqtt.cn-shanghai.aliyuncs.com"
             " ([product:a1B2c3D4e5F], line 5)") in lines
     assert "device_secret = set (line 11)" in site.run("show", "pump-7").stdout
+    assert "log_level = info (default)" in lines
     assert "no [device:nobody]" in site.refuses("show", "nobody")
+
+
+def test_show_of_the_level_of_proxy_ini(site):
+    (site.folder / "proxy.ini").write_text("[log]\nlevel = warning\n")
+    assert "log_level = warning (default)" in site.run(
+        "show", "fan").stdout.splitlines()
+    site.run("set", "fan", "log_level=debug")
+    assert "log_level = debug (line 21)" in site.run("show", "fan").stdout
 
 
 @pytest.mark.parametrize("words", [
@@ -715,6 +724,10 @@ def test_fleet(fleet):
     assert fleet.run("list").stdout.splitlines()[-1].endswith("meters.csv)")
     shown = fleet.run("show", "meters/meter_2").stdout
     assert "device_secret = set, from the file meters.csv (line 27)" in shown
+    told = fleet.refuses("show", "meters")
+    assert "is a fleet" in told and "such as meters/meter_1" in told
+    # a part of the label is no label
+    assert "has no [device:meter]" in fleet.refuses("show", "meter")
     fleet.run("set", "meters", "enabled=no")
     fleet.run("set", "meters", "--unset", "enabled")
     fleet.run("remove", "meters")

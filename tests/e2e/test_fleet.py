@@ -207,7 +207,7 @@ def test_commands(cloud, start, entries, table):
     assert f"username={second['device_name']}&{PRODUCT}\n" in sign.stdout
     sign = run(proxy, "sign", "pumps")
     assert sign.returncode == 1
-    assert "a device of a fleet is LABEL/DEVICENAME" in sign.stderr
+    assert "is a fleet: name one of its devices" in sign.stderr
 
     doctor = run(proxy, "doctor", label(second))
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
