@@ -156,6 +156,21 @@ change(struct map_edit *e, struct map_seal *m, bool seal)
 	return CLI_REFUSED;
 }
 
+/* Whoever has all secrets sealed may think that these are too. */
+static void
+tell_of_tables(const struct map_edit *e)
+{
+	for (size_t i = 0; e->map != NULL && i < credmap_count(e->map); i++) {
+		const struct credential *c = credmap_at(e->map, i);
+
+		if (c->table != NULL) {
+			cli_tell(
+			    "tables such as %s are left as they are", c->table);
+			return;
+		}
+	}
+}
+
 static enum cli_exit
 change_map(struct cli_options *o, bool seal)
 {
@@ -173,6 +188,8 @@ change_map(struct cli_options *o, bool seal)
 	code = change(&e, &m, seal);
 	if (code == CLI_OK)
 		code = map_edit_save(&e);
+	if (code == CLI_OK && seal && o->operand_count == 0)
+		tell_of_tables(&e);
 	map_edit_end(&e);
 	if (code != CLI_OK)
 		return code;
@@ -233,7 +250,7 @@ static const char encrypt_help[] =
 "Seals the secrets that stand in the map, device_secret and password, of the\n"
 "devices with these labels or of all: they are encrypted, and the proxy opens\n"
 "them with the key when it loads the map. The rest of the file stays as it is.\n"
-"Secrets in files of their own are left alone.\n"
+"Secrets in files of their own and in tables are left alone.\n"
 KEY_HELP;
 
 static const char decrypt_help[] =

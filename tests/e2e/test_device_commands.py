@@ -734,6 +734,20 @@ def test_fleet(fleet):
     assert fleet.text == MAP
 
 
+def test_encrypt_says_that_tables_stay_plain(fleet):
+    key = fleet.folder / "key"
+    key.write_text("a" * 64)
+    key.chmod(0o600)
+    table = (fleet.folder / "meters.csv").read_bytes()
+    words = "encrypt", "--key-file", key
+    assert "meters.csv are left as they are" in fleet.run(*words).stderr
+    assert (fleet.folder / "meters.csv").read_bytes() == table
+    assert SECRET not in fleet.text
+    (fleet.folder / "proxy.ini").write_text("[secrets]\nkey_file = key\n")
+    fleet.run("remove", "meters")
+    assert "left as they are" not in fleet.run("encrypt").stderr
+
+
 @pytest.mark.parametrize("arguments", [
     ("set", "meters/meter_2", "enabled=no"), ("remove", "meters/meter_2")])
 def test_one_of_a_fleet_is_not_changed(fleet, arguments):
