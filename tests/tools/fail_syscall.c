@@ -15,12 +15,12 @@
 
 enum { DESCRIPTORS = 4096 };
 
-struct fail_order *fail_order;
-void (*fail_told)(int fd);
+struct fail_order *_Atomic fail_order;
+void (*_Atomic fail_told)(int fd);
 
-/* How a descriptor is watched. */
+/* How a descriptor is watched; closed, it may be another thread's next. */
 static struct {
-	int epoll;
+	atomic_int epoll;
 	struct epoll_event event;
 } watched[DESCRIPTORS];
 
@@ -54,8 +54,8 @@ take_orders(void)
 		return;
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd >= 0)
-		at = mmap(NULL, sizeof(*fail_order), PROT_READ | PROT_WRITE,
-		    MAP_SHARED, fd, 0);
+		at = mmap(NULL, sizeof(struct fail_order),
+		    PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (at == MAP_FAILED)
 		abort();
 	(void)NEXT(close)(fd);
@@ -95,6 +95,7 @@ static bool
 fails(enum fail_call call, int fd, bool any)
 {
 	struct fail_order *o = fail_order;
+	void (*told)(int fd);
 	int before = errno;
 	unsigned n;
 
@@ -107,8 +108,9 @@ fails(enum fail_call call, int fd, bool any)
 		errno = before;
 		return false;
 	}
-	if (fail_told != NULL)
-		fail_told(fd);
+	told = fail_told;
+	if (told != NULL)
+		told(fd);
 	errno = (int)o->error;
 	return true;
 }

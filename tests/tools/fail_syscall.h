@@ -44,9 +44,9 @@ struct fail_order {
 };
 
 /* The order in force; NULL: none. */
-extern struct fail_order *fail_order;
+extern struct fail_order *_Atomic fail_order;
 
 /* Told of a failure, in the call that fails; NULL: nobody. */
-extern void (*fail_told)(int fd);
+extern void (*_Atomic fail_told)(int fd);
 
 #endif

@@ -30,9 +30,14 @@ static struct {
 	struct fail_order order;
 } fate;
 
+/* The door's own thread, and not the one that computes hashes. */
+static _Thread_local bool on_trial;
+
 static bool
 fails(void)
 {
+	if (!on_trial)
+		return false;
 	if (!fate.none && (!fate.armed || ++fate.n != fate.at))
 		return false;
 	errno = ENOMEM;
@@ -509,5 +514,6 @@ main(void)
 	};
 
 	event_set_mem_functions(__wrap_malloc, __wrap_realloc, free);
+	on_trial = true;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
