@@ -15,7 +15,8 @@ enum { SUSPECTS_MAX = 256, SUSPECT_MS = 60 * 1000 };
 /* All zero: none. When there is no more room, the oldest is forgotten. */
 struct suspects {
 	struct {
-		struct network who; /* of IPv6 a /64: all of it is one host's */
+		struct network who; /* of IPv6 its /64, of which a host can take
+				       any address */
 		uint64_t over_ms;
 	} all[SUSPECTS_MAX];
 };

@@ -138,6 +138,7 @@ derive(const struct sealed_key *key, struct derived *d)
 static const uint8_t *
 key_for(struct sealed_key *key, const uint8_t *salt, const char **why)
 {
+	struct derived fresh;
 	struct derived *d;
 
 	for (size_t i = 0; i < key->count; i++)
@@ -149,13 +150,15 @@ key_for(struct sealed_key *key, const uint8_t *salt, const char **why)
 		       "others, or use a key of 64 hexadecimal digits";
 		return NULL;
 	}
-	d = &key->derived[key->next];
-	memcpy(d->salt, salt, SEALED_SALT_BYTES);
-	if (!derive(key, d)) {
-		secret_wipe_bytes(d, sizeof(*d));
+	memcpy(fresh.salt, salt, SEALED_SALT_BYTES);
+	if (!derive(key, &fresh)) {
+		secret_wipe_bytes(&fresh, sizeof(fresh));
 		*why = no_crypto;
 		return NULL;
 	}
+	d = &key->derived[key->next];
+	*d = fresh;
+	secret_wipe_bytes(&fresh, sizeof(fresh));
 	key->next = (key->next + 1) % SEALED_SALTS_MAX;
 	if (key->count < SEALED_SALTS_MAX)
 		key->count++;
