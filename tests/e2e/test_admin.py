@@ -193,7 +193,6 @@ def test_health_and_what_is_no_page(site, path):
     assert (code, headers["Allow"]) == (405, "GET, HEAD")
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="curl is missing")
 def test_curl(site, path):
     done = subprocess.run(
         ["curl", "-sSf", "--unix-socket", path, "http://localhost/status"],
