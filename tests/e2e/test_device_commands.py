@@ -854,7 +854,7 @@ def test_import_of_what_is_no_table(site):
     assert "error" in site.refuses("import", table(site, "a,b\n"), code=3)
     assert "No such file" in site.refuses("import", "/nowhere.csv")
     # a product that has no place
-    path = table(site, f"ProductKey,DeviceName,DeviceSecret\nb,lamp,x\n")
+    path = table(site, "ProductKey,DeviceName,DeviceSecret\nb,lamp,x\n")
     assert "no region" in site.refuses("import", path, code=3)
 
 
