@@ -5,14 +5,17 @@
 #include "base/log.h"
 #include "server/machine.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/queue.h>
-#include <time.h>
+#include <unistd.h>
 
 enum {
 	HEARD_MS = 50,   /* from an event to the look */
@@ -20,7 +23,7 @@ enum {
 	SETTLE_MS = 250, /* files that have changed are left alone so long */
 	UNSETTLED_MAX_MS = 5000, /* but not for longer than that */
 	BURY_MS = 100,
-	STOP_MAX_S = 5
+	STOP_MAX_MS = 5000
 };
 
 /* A map that may still be in use. */
@@ -32,6 +35,7 @@ struct kept {
 struct keeper {
 	struct keeper_config config;
 	pthread_t thread;
+	int ended; /* readable when the thread has done its last */
 	struct event_base *base;
 	struct mailbox *mailbox;
 	struct event mail;
@@ -286,6 +290,7 @@ live(void *arg)
 	machine_step_back();
 	wait_for_change(k);
 	(void)event_base_dispatch(k->base);
+	(void)eventfd_write(k->ended, 1);
 	return NULL;
 }
 
@@ -307,6 +312,8 @@ keeper_free(struct keeper *k)
 		let_go(k, m);
 	settings_unref(k->config.settings);
 	watch_free(&k->watch);
+	if (k->ended >= 0)
+		(void)close(k->ended);
 	free(k);
 }
 
@@ -315,7 +322,8 @@ furnish(struct keeper *k)
 {
 	k->base = event_base_new();
 	k->mailbox = mailbox_new();
-	if (k->base == NULL || k->mailbox == NULL)
+	k->ended = eventfd(0, EFD_CLOEXEC);
+	if (k->base == NULL || k->mailbox == NULL || k->ended < 0)
 		return false;
 	(void)event_assign(&k->mail, k->base, mailbox_fd(k->mailbox),
 	    EV_READ | EV_PERSIST, on_mail, k);
@@ -349,6 +357,7 @@ keeper_start(
 
 	if (k != NULL) {
 		TAILQ_INIT(&k->maps);
+		k->ended = -1;
 		k->config = *config;
 		(void)settings_ref(config->settings);
 		k->watch = *watch;
@@ -368,16 +377,22 @@ void
 keeper_stop(struct keeper **kp)
 {
 	struct keeper *k = *kp;
-	struct timespec deadline;
+	struct pollfd ended;
+	int n;
 
 	*kp = NULL;
 	if (k == NULL)
 		return;
+	ended = (struct pollfd){.fd = k->ended, .events = POLLIN};
 	mailbox_post(k->mailbox, &k->stop);
-	(void)clock_gettime(CLOCK_REALTIME, &deadline);
-	deadline.tv_sec += STOP_MAX_S;
-	if (pthread_timedjoin_np(k->thread, NULL, &deadline) == 0)
-		keeper_free(k);
-	else
+	/* a wait that no step of the clock makes shorter or longer */
+	do
+		n = poll(&ended, 1, STOP_MAX_MS);
+	while (n < 0 && errno == EINTR);
+	if (n != 1) {
 		atomic_store(&k->abandoned, true);
+		return;
+	}
+	(void)pthread_join(k->thread, NULL);
+	keeper_free(k);
 }
