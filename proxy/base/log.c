@@ -1,11 +1,11 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -153,17 +153,12 @@ writer(void *arg)
 bool
 log_start(void)
 {
-	sigset_t all, before;
 	bool ok;
 
 	pthread_mutex_lock(&ring.lock);
 	(void)pthread_cond_init(&ring.filled, NULL);
 	ring.stopping = false;
-	/* signals are the door's business */
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	ok = pthread_create(&ring.thread, NULL, writer, NULL) == 0;
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	ok = thread_start(&ring.thread, writer, NULL);
 	ring.running = ok;
 	pthread_mutex_unlock(&ring.lock);
 	return ok;

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mailbox.h"
+#include "base/thread.h"
 #include "server/machine.h"
 
 #include <assert.h>
@@ -9,7 +10,6 @@
 #include <event2/event_struct.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
@@ -256,20 +256,6 @@ hasher_forget(struct hasher_job *job)
 
 /* ---- life ---- */
 
-/* Signals are the door's business. */
-static bool
-start_thread(struct hasher *h)
-{
-	sigset_t all, before;
-	bool ok;
-
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	ok = pthread_create(&h->thread, NULL, live, h) == 0;
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return ok;
-}
-
 static void
 free_parts(struct hasher *h)
 {
@@ -297,7 +283,7 @@ hasher_new(struct event_base *base)
 	    EV_READ | EV_PERSIST, on_mail, h);
 	if (event_add(&h->mail, NULL) != 0)
 		goto fail;
-	if (start_thread(h))
+	if (thread_start(&h->thread, live, h))
 		return h;
 	(void)event_del(&h->mail);
 fail:

@@ -2,13 +2,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "session/session.h"
 #include "settings/proof.h"
 
 #include <openssl/rand.h>
 #include <pthread.h>
 #include <search.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -486,20 +486,6 @@ furnish(struct home *h)
 	return event_add(&h->mail, NULL) == 0;
 }
 
-/* Signals are the door's business. */
-static bool
-start_thread(struct home *h)
-{
-	sigset_t all, before;
-	bool ok;
-
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	ok = pthread_create(&h->thread, NULL, live, h) == 0;
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return ok;
-}
-
 struct home *
 home_start(const struct home_config *config, struct fault *why)
 {
@@ -514,7 +500,7 @@ home_start(const struct home_config *config, struct fault *why)
 	h->config = *config;
 	(void)settings_ref(config->settings);
 	(void)trust_ref(config->trust);
-	if (furnish(h) && start_thread(h))
+	if (furnish(h) && thread_start(&h->thread, live, h))
 		return h;
 	(void)fault_set(why, R_OUT_OF_MEMORY,
 	    "a worker needs more memory, descriptors or threads");

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/escape.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "server/machine.h"
 
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <event2/event_struct.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -335,20 +335,6 @@ furnish(struct keeper *k)
 	return event_add(&k->mail, NULL) == 0 && keep_map(k, k->config.map);
 }
 
-/* Signals are the door's business. */
-static bool
-start_thread(struct keeper *k)
-{
-	sigset_t all, before;
-	bool ok;
-
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	ok = pthread_create(&k->thread, NULL, live, k) == 0;
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return ok;
-}
-
 struct keeper *
 keeper_start(
     const struct keeper_config *config, struct watch **watch, struct fault *why)
@@ -362,7 +348,7 @@ keeper_start(
 		(void)settings_ref(config->settings);
 		k->watch = *watch;
 		*watch = NULL;
-		if (furnish(k) && start_thread(k))
+		if (furnish(k) && thread_start(&k->thread, live, k))
 			return k;
 		keeper_free(k);
 	}
