@@ -139,10 +139,6 @@ NODISCARD bool cli_load_watched(const struct cli_options *o,
 void cli_complaint(
     void *arg, bool is_error, const char *path, int line, const char *text);
 
-/* Another: keeps silent. */
-void cli_no_complaint(
-    void *arg, bool is_error, const char *path, int line, const char *text);
-
 /* " client_id=... username=..." of those that are in <keys>, bits of enum
    match_keys and of c->match. */
 void cli_show_match(const struct credential *c, unsigned keys);

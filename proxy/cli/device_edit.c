@@ -73,7 +73,7 @@ names_secret(const struct cli_options *o)
 static bool
 read_secret_file(const char *path, struct secret *out)
 {
-	const struct complaints nobody = {.tell = cli_no_complaint};
+	const struct complaints nobody = {0};
 	const char *why;
 
 	/* relative to where we are */

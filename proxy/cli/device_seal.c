@@ -67,7 +67,7 @@ ask(struct secret *passphrase, bool is_new)
 static bool
 settings_have_key(const struct cli_options *o)
 {
-	struct complaints silent = {.tell = cli_no_complaint};
+	struct complaints silent = {0};
 	struct settings *settings = settings_load(o->settings, &silent);
 	/* one that is wrong is not to be asked for */
 	bool has = settings == NULL || settings->secrets_key_file[0] != '\0';

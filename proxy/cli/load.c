@@ -16,17 +16,6 @@ cli_complaint(
 		(void)fprintf(stderr, "%s: %s: %s\n", path, kind, text);
 }
 
-void
-cli_no_complaint(
-    void *arg, bool is_error, const char *path, int line, const char *text)
-{
-	(void)arg;
-	(void)is_error;
-	(void)path;
-	(void)line;
-	(void)text;
-}
-
 bool
 cli_load(const struct cli_options *o, struct settings **settings,
     struct credmap **map)
@@ -42,7 +31,7 @@ cli_load_watched(const struct cli_options *o,
 	struct complaints to = {
 	    .tell = cli_complaint, .on_file = on_file, .arg = arg};
 	/* for what has been told already */
-	struct complaints again = {.tell = cli_no_complaint};
+	struct complaints again = {0};
 	struct settings *defaults;
 
 	*map = NULL;

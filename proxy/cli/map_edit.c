@@ -34,7 +34,7 @@ open_map(struct map_edit *e, bool may_be_new)
 static bool
 read_map(struct map_edit *e, bool may_be_new, enum cli_exit *code)
 {
-	struct complaints silent = {.tell = cli_no_complaint};
+	struct complaints silent = {0};
 
 	*code = CLI_FAILED;
 	if (!open_map(e, may_be_new)) {
@@ -72,7 +72,7 @@ use_key_file(struct map_edit *e, const char *path)
 static void
 find_key(struct map_edit *e)
 {
-	struct complaints silent = {.tell = cli_no_complaint};
+	struct complaints silent = {0};
 	const char *why;
 
 	e->is_sealed = map_seal_salt(e->text, e->salt);

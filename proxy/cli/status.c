@@ -101,24 +101,13 @@ show(const char *json)
 		show_refusal(find(json, "refusal"));
 }
 
-static void
-do_not_tell(
-    void *arg, bool is_error, const char *path, int line, const char *text)
-{
-	(void)arg;
-	(void)is_error;
-	(void)path;
-	(void)line;
-	(void)text;
-}
-
 /* What the settings say, or the default: settings with errors are just what
    may have been refused. False: there is none. */
 static bool
 find_socket(const struct cli_options *o, char out[static SETTING_TEXT_MAX])
 {
-	struct complaints to = {.tell = do_not_tell};
-	struct settings *settings = settings_load(o->settings, &to);
+	struct complaints nobody = {0};
+	struct settings *settings = settings_load(o->settings, &nobody);
 	bool is_wanted = settings == NULL || settings_want_admin(settings);
 
 	if (settings == NULL)

@@ -26,18 +26,6 @@ on_complaint(
 	    escape(file, sizeof(file), span_of_string(path)), line, text);
 }
 
-/* For built-in settings, in the place of those that have been told of. */
-static void
-do_not_tell(
-    void *arg, bool is_error, const char *path, int line, const char *text)
-{
-	(void)arg;
-	(void)is_error;
-	(void)path;
-	(void)line;
-	(void)text;
-}
-
 void
 reload_warn_insecure(const struct settings *settings)
 {
@@ -95,14 +83,14 @@ load(struct reload *r, const struct server_files *files,
 {
 	struct complaints to = {
 	    .tell = on_complaint, .on_file = on_file, .arg = reading};
-	struct complaints again = {.tell = do_not_tell};
+	struct complaints nobody = {0}; /* it has been told already */
 	struct settings *defaults;
 	struct fault why;
 
 	r->settings = settings_load(files->settings, &to);
 	/* the map is read even so: all that is wrong is told at once */
 	defaults = r->settings != NULL ? settings_ref(r->settings)
-				       : settings_load(NULL, &again);
+				       : settings_load(NULL, &nobody);
 	if (defaults != NULL)
 		r->map = credmap_load(files->devices, defaults, &to);
 	settings_unref(defaults);

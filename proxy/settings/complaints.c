@@ -11,7 +11,7 @@ static void PRINTF_LIKE(5, 0) tell(struct complaints *to, bool is_error,
 	unsigned told = is_error ? to->errors++ : to->warnings++;
 	char text[512];
 
-	if (told > COMPLAINTS_MAX)
+	if (told > COMPLAINTS_MAX || to->tell == NULL)
 		return;
 	if (told == COMPLAINTS_MAX) {
 		to->tell(to->arg, is_error, path, 0,

@@ -21,6 +21,7 @@ enum { COMPLAINTS_MAX = 100 };
  * and double quotes, whatever the files hold.
  */
 struct complaints {
+	/* NULL: nobody is told, and they are counted only */
 	void (*tell)(void *arg, bool is_error, const char *path, int line,
 	    const char *text);
 	/* Told of each file before it is opened, whether it is there or not,
