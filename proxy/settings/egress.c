@@ -5,6 +5,7 @@
 #include "settings/value.h"
 
 #include <ctype.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -64,15 +65,6 @@ take_scheme(struct span *in, struct egress *out)
 	return false;
 }
 
-static int
-hex_digit(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* RFC 3986 2.1. False: over <size>, a % without two digits, or a control
    character, which no login may have (RFC 7617 2). */
 static bool
@@ -83,8 +75,12 @@ decode(struct span in, uint8_t *out, size_t size, size_t *n)
 		int c = in.p[i];
 
 		if (c == '%') {
-			int high = i + 2 < in.n ? hex_digit(in.p[i + 1]) : -1;
-			int low = i + 2 < in.n ? hex_digit(in.p[i + 2]) : -1;
+			int high = i + 2 < in.n
+				       ? OPENSSL_hexchar2int(in.p[i + 1])
+				       : -1;
+			int low = i + 2 < in.n
+				      ? OPENSSL_hexchar2int(in.p[i + 2])
+				      : -1;
 
 			if (high < 0 || low < 0)
 				return false;

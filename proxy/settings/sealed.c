@@ -3,6 +3,7 @@
 #include "settings/secret_file.h"
 
 #include <openssl/core_names.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/rand.h>
@@ -29,15 +30,6 @@ struct sealed_key {
 
 /* ---- keys ---- */
 
-static int
-hex_digit(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* False, with <out> wiped: these are not the digits of a key. */
 static bool
 read_hex(const struct secret *digits, struct secret *out)
@@ -45,8 +37,8 @@ read_hex(const struct secret *digits, struct secret *out)
 	bool ok = digits->n == 2 * (size_t)KEY_BYTES;
 
 	for (size_t i = 0; ok && i < KEY_BYTES; i++) {
-		int high = hex_digit(digits->bytes[2 * i]);
-		int low = hex_digit(digits->bytes[2 * i + 1]);
+		int high = OPENSSL_hexchar2int(digits->bytes[2 * i]);
+		int low = OPENSSL_hexchar2int(digits->bytes[2 * i + 1]);
 
 		ok = high >= 0 && low >= 0;
 		out->bytes[i] = (uint8_t)(high * 16 + low);
