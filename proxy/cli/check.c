@@ -40,6 +40,21 @@ show_egress(const struct settings *s, const struct credential *c,
 		(void)printf(" by egress proxy %s", egress_show(egress, text));
 }
 
+/* What makes it another than that of aliyun. */
+static void
+show_contract(const struct contract *contract)
+{
+	char text[VALUE_TEXT_MAX];
+
+	if (contract->cloud != CONTRACT_ALIYUN)
+		(void)printf(", contract = %s",
+		    contract_cloud_word((enum contract_cloud)contract->cloud));
+	for (unsigned i = 0; i < CONTRACT_RULE_COUNT; i++)
+		if (!contract_rule_is_plain(contract, i))
+			(void)printf(", %s = %s", contract_rule_name(i),
+			    contract_rule_write(contract, i, text));
+}
+
 /* Those that are not as they are by default. */
 static void
 show_rules(const struct credential *c)
@@ -59,6 +74,7 @@ show_rules(const struct credential *c)
 		(void)printf(", log_level = %s", log_level_word(c->log.level));
 	if (!c->enabled)
 		(void)printf(", enabled = no");
+	show_contract(c->contract);
 }
 
 static void

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static void
-show_fields(uint32_t fields)
+show_fields(uint64_t fields)
 {
 	const char *before = ":";
 	const char *key;

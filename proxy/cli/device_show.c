@@ -189,6 +189,20 @@ show_login(const struct places *p, const struct credential *c)
 						: "no");
 }
 
+/* Which one, and its rules that are others than that one has. */
+static void
+show_contract(const struct places *p, const struct contract *contract)
+{
+	char text[VALUE_TEXT_MAX];
+
+	show(p, KEY_contract,
+	    contract_cloud_word((enum contract_cloud)contract->cloud));
+	for (unsigned i = 0; i < CONTRACT_RULE_COUNT; i++)
+		if (!contract_rule_is_plain(contract, i))
+			show(p, (enum key)(KEY_contract + 1 + i),
+			    contract_rule_write(contract, i, text));
+}
+
 static enum cli_exit
 show_device(const struct cli_options *o, const struct settings *settings,
     const struct credential *c)
@@ -215,6 +229,7 @@ show_device(const struct cli_options *o, const struct settings *settings,
 	show(&p, KEY_enabled, c->enabled ? "yes" : "no");
 	show_where(&p, c);
 	show_login(&p, c);
+	show_contract(&p, c->contract);
 	show(&p, KEY_log_level,
 	    log_level_word(c->log.set ? c->log.level : settings->log_level));
 	return CLI_OK;

@@ -9,22 +9,21 @@
 
 #include <errno.h>
 
-/* That of the entry, or the device's own. Contract of the cloud: a keep-alive
-   outside its range is refused. */
+/* That of the entry, or the device's own, in the range that the cloud takes. */
 static uint16_t
 cloud_keep_alive_s(const struct session *session)
 {
-	const struct settings *s = session->env->link.settings;
-	uint16_t own_s = session->device_keep_alive_s;
-	uint32_t value = own_s != 0 ? own_s : s->keep_alive_zero_s;
+	const struct contract *contract = session->entry->contract;
+	uint32_t value = session->entry->keep_alive_s;
 
-	if (session->entry->keep_alive_s != 0)
-		value = session->entry->keep_alive_s;
-
-	if (value < s->keep_alive_min_s)
-		value = s->keep_alive_min_s;
-	if (value > s->keep_alive_max_s)
-		value = s->keep_alive_max_s;
+	if (value == 0)
+		value = session->device_keep_alive_s;
+	if (value == 0) /* which may pass, below the least */
+		return (uint16_t)contract->keep_alive_zero;
+	if (value < contract->keep_alive_min)
+		value = contract->keep_alive_min;
+	if (value > contract->keep_alive_max)
+		value = contract->keep_alive_max;
 	return (uint16_t)value;
 }
 

@@ -102,13 +102,16 @@ credmap_edit(struct credmap *map, size_t i)
 	return &map->entries[i];
 }
 
-const void *
-credmap_keep(struct credmap *map, const void *bytes, size_t n)
+/* <align>: a power of two, at most that of a size_t. */
+static const void *
+keep(struct credmap *map, const void *bytes, size_t n, size_t align)
 {
 	struct block *block = map->blocks;
 	char *copy;
 
 	assert(n <= sizeof(block->bytes));
+	if (block != NULL)
+		block->used = (block->used + align - 1) & ~(align - 1);
 	if (block == NULL || n > sizeof(block->bytes) - block->used) {
 		block = malloc(sizeof(*block));
 		if (block == NULL)
@@ -121,6 +124,19 @@ credmap_keep(struct credmap *map, const void *bytes, size_t n)
 	memcpy(copy, bytes, n);
 	block->used += n;
 	return copy;
+}
+
+const void *
+credmap_keep(struct credmap *map, const void *bytes, size_t n)
+{
+	return keep(map, bytes, n, 1);
+}
+
+const struct contract *
+credmap_keep_contract(struct credmap *map, const struct contract *contract)
+{
+	return keep(
+	    map, contract, sizeof(*contract), _Alignof(struct contract));
 }
 
 struct credmap *
@@ -175,7 +191,8 @@ credmap_memory_of(const struct credential *c)
 	copy->match_client_id = copy->match_username = NULL;
 	copy->match_address = NULL;
 	copy->allow_from = (struct networks){0};
-	if (keep_text(map, &copy->label) &&
+	copy->contract = credmap_keep_contract(map, c->contract);
+	if (copy->contract != NULL && keep_text(map, &copy->label) &&
 	    keep_text(map, &copy->product_key) &&
 	    keep_text(map, &copy->device_name) &&
 	    keep_text(map, &copy->client_id) && keep_text(map, &copy->extra) &&

@@ -15,6 +15,7 @@
 #include "base/span.h"
 #include "codec/aliyun.h"
 #include "settings/complaints.h"
+#include "settings/contract.h"
 #include "settings/network.h"
 #include "settings/password_hash.h"
 #include "settings/settings.h"
@@ -41,6 +42,8 @@ enum {
  * The keys of devices.ini: name, may stand in [product:KEY] too, default (NULL:
  * none of its own), what it is. region, instance and host exclude each other,
  * so do the three that tell the DeviceSecret, and those that tell the password.
+ * The last ones are the rules of settings/contract.h, whose defaults here are
+ * those of aliyun.
  */
 /* clang-format off */
 #define CREDMAP_KEYS(X) \
@@ -73,7 +76,12 @@ X(extra,              true,  "", "more parameters of the client id, k=v,k=v") \
 X(enabled,            true,  "yes", "no: the device is known, but refused") \
 X(keep_alive,         true,  "device", "the keep-alive signed up for: a time, or device: its own") \
 X(clean_session,      true,  "device", "whether the cloud is to forget: yes, no, or device: what it says itself") \
-X(log_level,          true,  "info", "how much to log of it: error, warning, notice, info or debug; default: that of proxy.ini")
+X(log_level,          true,  "info", "how much to log of it: error, warning, notice, info or debug; default: that of proxy.ini") \
+X(contract,           true,  "aliyun", "whose rules hold, all of them: aliyun or none; default: those of proxy.ini") \
+CONTRACT(CREDMAP_RULE, X)
+
+#define CREDMAP_RULE(X, name, kind, aliyun, none, least, most, live, what) \
+	X(name, true, aliyun, what)
 /* clang-format on */
 
 enum timestamp_mode { TIMESTAMP_NOW, TIMESTAMP_FIXED, TIMESTAMP_NONE };
@@ -119,7 +127,8 @@ struct credential {
 	uint16_t keep_alive_s;      /* 0: the device's own */
 	enum clean_session clean_session;
 	struct log_own log;
-	bool enabled;      /* otherwise it is refused */
+	const struct contract *contract; /* shared where equal */
+	bool enabled;                    /* otherwise it is refused */
 	bool has_password; /* it must show <password>, or that of <hash> */
 	bool verify_login; /* it must show a login signed with its secret */
 	struct secret password;
@@ -134,11 +143,12 @@ struct credential {
 struct credmap;
 
 /*
- * Loads the map; ports, path and transports that neither entry nor product
- * sets come from <defaults>; an entry's keep-alive has to be in their range.
- * NULL after errors, which were told to <to>, all of them. Paths of secret
- * files and tables are relative to the map's folder. A section that is a fleet
- * becomes one entry for each of its devices that has no section of its own.
+ * Loads the map; ports, path, transports and contract that neither entry nor
+ * product sets come from <defaults>; an entry's keep-alive has to be in the
+ * range of its contract. NULL after errors, which were told to <to>, all of
+ * them. Paths of secret files and tables are relative to the map's folder. A
+ * section that is a fleet becomes one entry for each of its devices that has no
+ * section of its own.
  */
 NODISCARD struct credmap *credmap_load(
     const char *path, const struct settings *defaults, struct complaints *to);
@@ -222,8 +232,9 @@ enum reason credential_refuses(
     const struct credential *c, const struct network *address);
 
 /* True when a session of <a> can go on unchanged as one of <b>: same secret,
-   place, login and local password; the label, what says which device it is
-   and whether it is let in, and the log level do not count. */
+   place, login and local password. The label, what says which device it is
+   and whether it is let in, the log level, and of the contract the rules that
+   are live do not count. */
 bool credential_same(const struct credential *a, const struct credential *b);
 
 /* Where <transport> is had. */

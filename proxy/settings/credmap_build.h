@@ -26,6 +26,10 @@ struct credential *credmap_edit(struct credmap *map, size_t i);
 NODISCARD const void *credmap_keep(
     struct credmap *map, const void *bytes, size_t n);
 
+/* The same for a contract. */
+NODISCARD const struct contract *credmap_keep_contract(
+    struct credmap *map, const struct contract *contract);
+
 /* What two entries must not have in common. */
 enum clash { CLASH_LABEL, CLASH_IDENTITY, CLASH_MATCH };
 

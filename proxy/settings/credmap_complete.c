@@ -158,6 +158,7 @@ complete_device(struct loading *l, struct credential *c,
 	    giver(KEY_verify_login, own, p, defaults)->verify_login;
 	c->enabled = giver(KEY_enabled, own, p, defaults)->enabled;
 	c->keep_alive_s = giver(KEY_keep_alive, own, p, defaults)->keep_alive_s;
+	loading_set_contract(l, c, own, p);
 	c->clean_session =
 	    giver(KEY_clean_session, own, p, defaults)->clean_session;
 	c->log = giver(KEY_log_level, own, p, defaults)->log;
@@ -252,6 +253,7 @@ loading_complete(struct loading *l)
 	};
 
 	sort_products(l);
+	loading_complete_contracts(l);
 	for (size_t i = 0; i < credmap_count(l->line.map); i++)
 		complete_device(l, credmap_edit(l->line.map, i),
 		    &l->devices[i].own, &defaults);

@@ -4,8 +4,9 @@
 
 /*
  * What is compared of two entries: the key that a difference is told by,
- * whether a session has to end by it, and when it is the same, of a and b.
- * credential_same() and the differences are both made of this one table.
+ * whether a session has to end by it, and when it is the same, of a and b. The
+ * rules of a contract say themselves what they end. credential_same() and the
+ * differences are both made of this one table.
  */
 /* clang-format off */
 #define FIELDS(X) \
@@ -36,7 +37,12 @@ X("enabled",         false, a->enabled == b->enabled) \
 X("keep_alive",      true,  a->keep_alive_s == b->keep_alive_s) \
 X("clean_session",   true,  a->clean_session == b->clean_session) \
 X("log_level",       false, a->log.set == b->log.set && \
-			    a->log.level == b->log.level)
+			    a->log.level == b->log.level) \
+X("contract",        false, a->contract->cloud == b->contract->cloud) \
+CONTRACT(RULE, X)
+
+#define RULE(X, name, kind, aliyun, none, least, most, live, what) \
+	X(#name, !(live), a->contract->name == b->contract->name)
 /* clang-format on */
 
 static const struct {
@@ -50,7 +56,7 @@ static const struct {
 
 enum { FIELD_COUNT = sizeof(fields) / sizeof(fields[0]), LABEL = 1 };
 
-_Static_assert(FIELD_COUNT <= 32, "differences are bits of an uint32_t");
+_Static_assert(FIELD_COUNT <= 64, "differences are bits of a uint64_t");
 
 /* NULL: there is none. */
 static bool
@@ -85,10 +91,10 @@ same_server_name(const struct credential *a, const struct credential *b)
 }
 
 /* Bit i: the field of row i is not the same. */
-static uint32_t
+static uint64_t
 differing_fields(const struct credential *a, const struct credential *b)
 {
-	uint32_t differing = 0, bit = 1;
+	uint64_t differing = 0, bit = 1;
 
 #define X(key, ends_session, same)                                             \
 	differing |= (same) ? 0 : bit;                                         \
@@ -99,7 +105,7 @@ differing_fields(const struct credential *a, const struct credential *b)
 }
 
 static bool
-end_session(uint32_t differing)
+end_session(uint64_t differing)
 {
 	for (size_t i = 0; i < FIELD_COUNT; i++)
 		if (differing >> i & 1 && fields[i].ends_session)
@@ -114,11 +120,11 @@ credential_same(const struct credential *a, const struct credential *b)
 }
 
 const char *
-credmap_diff_field(uint32_t *differing)
+credmap_diff_field(uint64_t *differing)
 {
 	for (size_t i = 0; i < FIELD_COUNT; i++) {
 		if (*differing >> i & 1) {
-			*differing &= ~(UINT32_C(1) << i);
+			*differing &= ~(UINT64_C(1) << i);
 			return fields[i].key;
 		}
 	}

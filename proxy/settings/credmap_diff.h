@@ -26,7 +26,7 @@ struct credmap_difference {
 	enum credmap_change what;
 	const struct credential *before; /* NULL: added */
 	const struct credential *after;  /* NULL: removed */
-	uint32_t fields;  /* that differ, when there are both; see below */
+	uint64_t fields;  /* that differ, when there are both; see below */
 	bool disconnects; /* a reload ends its session, if it has one */
 };
 
@@ -47,6 +47,6 @@ void credmap_diff(const struct credmap *before, const struct credmap *after,
 
 /* The key of the lowest field of <*fields>, which is taken out of it; NULL when
    there is none left. region and instance are told as host. */
-const char *credmap_diff_field(uint32_t *fields);
+const char *credmap_diff_field(uint64_t *fields);
 
 #endif

@@ -476,24 +476,41 @@ credmap_line_bool(struct credmap_line *line, const char *value, bool *out)
 }
 
 void
-credmap_line_keep_alive(struct credmap_line *line, const char *value,
-    unsigned least_s, unsigned most_s, uint16_t *out)
+credmap_line_keep_alive(
+    struct credmap_line *line, const char *value, uint16_t *out)
 {
-	char text[128];
 	uint64_t ms;
 
-	if (strcmp(value, "device") == 0) {
+	if (strcmp(value, "device") == 0)
 		*out = 0;
-	} else if (value_read(value, VALUE_TIME, &ms) && ms % 1000 == 0 &&
-		   ms / 1000 >= least_s && ms / 1000 <= most_s) {
+	else if (value_read(value, VALUE_TIME, &ms) && ms % 1000 == 0 &&
+		 ms / 1000 >= 1 && ms / 1000 <= UINT16_MAX)
 		*out = (uint16_t)(ms / 1000);
-	} else {
-		(void)snprintf(text, sizeof(text),
-		    "allowed is device, or whole seconds from %us to %us "
-		    "([cloud] keep_alive_min, keep_alive_max)",
-		    least_s, most_s);
-		wrong_value(line, value, text);
-	}
+	else
+		wrong_value(line, value,
+		    "allowed is device, or whole seconds from 1s to 65535s");
+}
+
+void
+credmap_line_cloud(
+    struct credmap_line *line, const char *value, struct contract *out)
+{
+	if (!contract_cloud_read(value, &out->cloud))
+		wrong_value(line, value, "allowed is " CONTRACT_CLOUDS_ALLOWED);
+}
+
+bool
+credmap_line_rule(struct credmap_line *line, const char *value, unsigned rule,
+    struct contract *out)
+{
+	char allowed[80], text[96];
+
+	if (contract_rule_read(out, rule, value))
+		return true;
+	contract_rule_describe(rule, allowed, sizeof(allowed));
+	(void)snprintf(text, sizeof(text), "allowed is %s", allowed);
+	wrong_value(line, value, text);
+	return false;
 }
 
 void

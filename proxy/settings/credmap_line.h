@@ -113,13 +113,21 @@ void credmap_line_timestamp(struct credmap_line *line, const char *value,
 
 void credmap_line_bool(struct credmap_line *line, const char *value, bool *out);
 
-/* "device", which is 0, or a time of <least_s> to <most_s>. */
-void credmap_line_keep_alive(struct credmap_line *line, const char *value,
-    unsigned least_s, unsigned most_s, uint16_t *out);
+/* "device", which is 0, or a time that MQTT can say. */
+void credmap_line_keep_alive(
+    struct credmap_line *line, const char *value, uint16_t *out);
 
 /* "device", "yes" or "no". */
 void credmap_line_clean_session(
     struct credmap_line *line, const char *value, enum clean_session *out);
+
+/* A cloud of a contract, into its <cloud>. */
+void credmap_line_cloud(
+    struct credmap_line *line, const char *value, struct contract *out);
+
+/* A rule of a contract. False when it is wrong. */
+bool credmap_line_rule(struct credmap_line *line, const char *value,
+    unsigned rule, struct contract *out);
 
 /* A log level. */
 void credmap_line_log_level(

@@ -1,8 +1,9 @@
 /*
  * credmap_parts: what the files of credmap_load() share and nobody else sees:
  * credmap_sections.c reads the file line by line, credmap_complete.c does what
- * can be done only when the whole file is known, credmap_fleet.c reads the
- * tables that it names, credmap_load.c calls them. One thread a map.
+ * can be done only when the whole file is known, credmap_contract.c makes the
+ * contracts for that, credmap_fleet.c reads the tables that it names,
+ * credmap_load.c calls them. One thread a map.
  */
 #ifndef PROXY_SETTINGS_CREDMAP_PARTS_H
 #define PROXY_SETTINGS_CREDMAP_PARTS_H
@@ -21,20 +22,25 @@ enum key { CREDMAP_KEYS(X) KEY_COUNT };
 #undef X
 /* clang-format on */
 
-#define BIT(key) (1u << (key))
+_Static_assert(KEY_COUNT <= 64 && CONTRACT_RULE_COUNT <= 32,
+    "the keys and the rules of a section are bits");
 
-enum {
-	PLACES = BIT(KEY_region) | BIT(KEY_instance) | BIT(KEY_host),
-	SECRETS = BIT(KEY_device_secret) | BIT(KEY_device_secret_file) |
-		  BIT(KEY_device_secrets_file),
-	PASSWORDS =
-	    BIT(KEY_password) | BIT(KEY_password_file) | BIT(KEY_password_hash)
-};
+#define BIT(key) (UINT64_C(1) << (key))
+
+#define PLACES (BIT(KEY_region) | BIT(KEY_instance) | BIT(KEY_host))
+#define SECRETS                                                                \
+	(BIT(KEY_device_secret) | BIT(KEY_device_secret_file) |                \
+	    BIT(KEY_device_secrets_file))
+#define PASSWORDS                                                              \
+	(BIT(KEY_password) | BIT(KEY_password_file) | BIT(KEY_password_hash))
+
+/* The key of the first rule of a contract; the others follow in their order. */
+enum { KEY_RULES = KEY_contract + 1 };
 
 /* What a product may say for its devices, and a device for itself. Fields whose
    key is not given, or was complained about, are zero. */
 struct common {
-	unsigned given;    /* BIT(key) of every key of the section */
+	uint64_t given;    /* BIT(key) of every key of the section */
 	const char *place; /* value of region, instance or host */
 	uint16_t port;
 	uint16_t mqtts_port;
@@ -50,8 +56,11 @@ struct common {
 	bool verify_login;
 	bool enabled;
 	uint16_t keep_alive_s; /* 0: the device's own */
+	int keep_alive_line;
 	enum clean_session clean_session;
 	struct log_own log;
+	struct contract contract; /* its cloud, and the rules given */
+	uint32_t rules;           /* bit i: rule i is given, and good */
 };
 
 struct product {
@@ -59,6 +68,7 @@ struct product {
 	int line;
 	bool used;
 	const char *host; /* built for its first device */
+	const struct contract *contract;
 	struct common common;
 };
 
@@ -83,6 +93,9 @@ struct table {
 	int first_stray;
 };
 
+/* The contracts that were kept last; what is equal to one of them is shared. */
+enum { CONTRACTS_SHARED = 64 };
+
 enum section { SECTION_NONE, SECTION_PRODUCT, SECTION_DEVICE };
 
 struct loading {
@@ -99,8 +112,10 @@ struct loading {
 	struct table *tables;
 	size_t tables_count;
 	size_t tables_cap;
-	enum section section;    /* being read */
-	int lines[KEY_COUNT];    /* where its keys are; 0: not seen */
+	const struct contract *contracts[CONTRACTS_SHARED];
+	const struct contract *contract; /* that of the settings */
+	enum section section;            /* being read */
+	int lines[KEY_COUNT];            /* where its keys are; 0: not seen */
 	struct credential entry; /* of a SECTION_DEVICE, until it ends */
 	struct device device;
 };
@@ -124,6 +139,18 @@ void loading_end_section(struct loading *l);
 /* Fills in what entries and fleets have from products and settings, and makes
    them findable; complains of what is missing and of what clashes. */
 void loading_complete(struct loading *l);
+
+/* credmap_contract.c */
+
+/* Sets that of the settings, and that of each product. NULL may be among them
+   with no_memory set. */
+void loading_complete_contracts(struct loading *l);
+
+/* Gives the entry its contract, and complains when it does not fit together, or
+   the keep-alive does not fit it. <c> has its keep-alive already. <product> may
+   be NULL. */
+void loading_set_contract(struct loading *l, struct credential *c,
+    const struct common *own, const struct product *product);
 
 /* credmap_fleet.c */
 

@@ -19,7 +19,7 @@ static const struct {
 /* clang-format on */
 
 /* Of each group, one key a section. */
-static const unsigned exclusive[] = {PLACES, SECRETS, PASSWORDS};
+static const uint64_t exclusive[] = {PLACES, SECRETS, PASSWORDS};
 
 /* Complains about the line being read. */
 #define WRONG(l, ...)                                                          \
@@ -47,6 +47,15 @@ read_table_name(
 	out->name = credmap_line_keep(line, value);
 	out->path = credmap_line_keep(line, path);
 	out->line = line->n;
+}
+
+static void
+read_rule(struct loading *l, unsigned rule, const char *value)
+{
+	struct common *common = this_common(l);
+
+	if (credmap_line_rule(&l->line, value, rule, &common->contract))
+		common->rules |= 1u << rule;
 }
 
 static void
@@ -151,15 +160,22 @@ read_value(struct loading *l, enum key key, const char *value)
 		credmap_line_bool(line, value, &common->enabled);
 		return;
 	case KEY_keep_alive:
-		credmap_line_keep_alive(line, value,
-		    l->settings->keep_alive_min_s,
-		    l->settings->keep_alive_max_s, &common->keep_alive_s);
+		common->keep_alive_line = line->n;
+		credmap_line_keep_alive(line, value, &common->keep_alive_s);
 		return;
 	case KEY_clean_session:
 		credmap_line_clean_session(line, value, &common->clean_session);
 		return;
 	case KEY_log_level:
 		credmap_line_log_level(line, value, &common->log);
+		return;
+	case KEY_contract:
+		credmap_line_cloud(line, value, &common->contract);
+		return;
+#define X(x, name, kind, aliyun, none, least, most, live, what) case KEY_##name:
+		CONTRACT(X, )
+#undef X
+		read_rule(l, (unsigned)key - KEY_RULES, value);
 		return;
 	case KEY_COUNT:
 		break;
@@ -189,7 +205,7 @@ tell_unknown(struct loading *l, const char *name)
 }
 
 static enum key
-lowest(unsigned bits)
+lowest(uint64_t bits)
 {
 	int key = 0;
 
@@ -204,7 +220,7 @@ loading_on_value(void *arg, int line, const char *name, const char *value)
 {
 	struct loading *l = arg;
 	struct common *common;
-	unsigned rivals = 0;
+	uint64_t rivals = 0;
 	int key = 0;
 
 	if (l->section == SECTION_NONE || l->line.no_memory)
@@ -364,7 +380,7 @@ static void
 end_device(struct loading *l)
 {
 	struct credential *c = &l->entry;
-	unsigned given = l->device.own.given;
+	uint64_t given = l->device.own.given;
 	bool is_fleet;
 
 	if (given & BIT(KEY_device_secrets_file) &&

@@ -28,7 +28,9 @@ enum type {
 	TYPE_LEVEL,
 	TYPE_TRANSPORTS,
 	TYPE_TLS_VERSION,
-	TYPE_EGRESS
+	TYPE_EGRESS,
+	TYPE_CLOUD,
+	TYPE_RULE
 };
 
 struct row {
@@ -46,12 +48,12 @@ struct row {
 #define X(section, key, type, member, def, least, most, live, what)          \
 	{ section, key, TYPE_##type, offsetof(struct settings, member), def, \
 	    least, most, live },
-static const struct row rows[] = { SETTINGS(X) };
+static const struct row rows[] = { ALL_SETTINGS(X) };
 #undef X
 
 #define X(section, key, type, member, def, least, most, live, what)          \
 	ROW_##member,
-enum { SETTINGS(X) ROW_COUNT };
+enum { SETTINGS(X) ROW_RULES, ROW_COUNT = ROW_RULES + CONTRACT_RULE_COUNT };
 #undef X
 /* clang-format on */
 
@@ -77,6 +79,10 @@ type_word(enum type type, unsigned i)
 	case TYPE_LEVEL:
 		return i < LOG_LEVEL_COUNT ? log_level_word((enum log_level)i)
 					   : NULL;
+	case TYPE_CLOUD:
+		return i < CONTRACT_CLOUD_COUNT
+			   ? contract_cloud_word((enum contract_cloud)i)
+			   : NULL;
 	case TYPE_TEXT:
 	case TYPE_ADDRESS:
 	case TYPE_PATH:
@@ -87,6 +93,7 @@ type_word(enum type type, unsigned i)
 	case TYPE_SECONDS:
 	case TYPE_TRANSPORTS:
 	case TYPE_EGRESS:
+	case TYPE_RULE:
 		break;
 	}
 	return NULL;
@@ -106,6 +113,12 @@ unit_of(enum type type)
 		return VALUE_BYTES;
 	return type == TYPE_MS || type == TYPE_SECONDS ? VALUE_TIME
 						       : VALUE_COUNT;
+}
+
+static unsigned
+rule_of(const struct row *row)
+{
+	return (unsigned)(row - rows) - ROW_RULES;
 }
 
 /* From the unit of the member to that of value.h. */
@@ -174,6 +187,10 @@ number_of(const struct row *row, const struct settings *s)
 		return *(const setting_LEVEL *)at;
 	case TYPE_TLS_VERSION:
 		return (uint64_t)(*(const setting_TLS_VERSION *)at - 0x0303);
+	case TYPE_CLOUD:
+		return *(const setting_CLOUD *)at;
+	case TYPE_RULE:
+		return *(const setting_RULE *)at;
 	case TYPE_TEXT:
 	case TYPE_ADDRESS:
 	case TYPE_PATH:
@@ -215,6 +232,12 @@ set_number(const struct row *row, struct settings *s, uint64_t n)
 	case TYPE_TLS_VERSION:
 		*(setting_TLS_VERSION *)at = (setting_TLS_VERSION)n + 0x0303;
 		return;
+	case TYPE_CLOUD:
+		*(setting_CLOUD *)at = (setting_CLOUD)n;
+		return;
+	case TYPE_RULE:
+		*(setting_RULE *)at = (setting_RULE)n;
+		return;
 	case TYPE_TEXT:
 	case TYPE_ADDRESS:
 	case TYPE_PATH:
@@ -250,6 +273,8 @@ set(const struct row *row, struct settings *s, const char *text)
 		return transports_read(text, transports_at(row, s));
 	if (row->type == TYPE_EGRESS)
 		return egress_read(egress_at(row, s), text, &word);
+	if (row->type == TYPE_RULE)
+		return contract_rule_read(&s->contract, rule_of(row), text);
 	for (unsigned i = 0; (word = type_word(row->type, i)) != NULL; i++) {
 		if (strcmp(text, word) == 0) {
 			set_number(row, s, i);
@@ -287,6 +312,10 @@ describe(const struct row *row, char *out, size_t size)
 	}
 	if (row->type == TYPE_TRANSPORTS) {
 		(void)snprintf(out, size, "%s", TRANSPORTS_ALLOWED);
+		return;
+	}
+	if (row->type == TYPE_RULE) {
+		contract_rule_describe(rule_of(row), out, size);
 		return;
 	}
 	if (type_word(row->type, 0) == NULL) {
@@ -505,32 +534,41 @@ check_rows(const struct loading *l)
 		    "for labs only");
 }
 
+/* The line of the last of the keep-alives. */
+static int
+keep_alive_line(const struct loading *l)
+{
+	const int *lines = l->lines + ROW_RULES;
+
+	return later(lines[CONTRACT_RULE_keep_alive_zero],
+	    later(lines[CONTRACT_RULE_keep_alive_min],
+		lines[CONTRACT_RULE_keep_alive_max]));
+}
+
+static void
+check_contract(const struct loading *l)
+{
+	const struct settings *s = l->s;
+	char why[CONTRACT_FLAW_MAX];
+
+	if (!contract_fits(&s->contract, why))
+		complain(l->to, l->path, keep_alive_line(l), "%s", why);
+	else if (s->ping_interval_ms >
+		 UINT64_C(1000) * s->contract.keep_alive_max)
+		warn_of(l->to, l->path,
+		    later(l->lines[ROW_ping_interval_ms],
+			l->lines[ROW_RULES + CONTRACT_RULE_keep_alive_max]),
+		    "ping_interval is over keep_alive_max, so it is never "
+		    "reached");
+}
+
 /* What no row alone can say. */
 static void
 check_together(const struct loading *l)
 {
 	const struct settings *s = l->s;
-	int least_line = l->lines[ROW_keep_alive_min_s];
-	int most_line = l->lines[ROW_keep_alive_max_s];
-	int zero_line = l->lines[ROW_keep_alive_zero_s];
 
-	if (s->keep_alive_min_s > s->keep_alive_max_s)
-		complain(l->to, l->path, later(least_line, most_line),
-		    "keep_alive_min (%us) is over keep_alive_max (%us)",
-		    s->keep_alive_min_s, s->keep_alive_max_s);
-	else if (s->keep_alive_zero_s < s->keep_alive_min_s ||
-		 s->keep_alive_zero_s > s->keep_alive_max_s)
-		complain(l->to, l->path,
-		    later(zero_line, later(least_line, most_line)),
-		    "keep_alive_zero (%us) is not between keep_alive_min "
-		    "(%us) and keep_alive_max (%us)",
-		    s->keep_alive_zero_s, s->keep_alive_min_s,
-		    s->keep_alive_max_s);
-	else if (s->ping_interval_ms > UINT64_C(1000) * s->keep_alive_max_s)
-		warn_of(l->to, l->path,
-		    later(l->lines[ROW_ping_interval_ms], most_line),
-		    "ping_interval is over keep_alive_max, so it is never "
-		    "reached");
+	check_contract(l);
 	if (s->tls_verify && !s->tls_system_roots &&
 	    s->tls_ca_file[0] == '\0' && s->tls_ca_path[0] == '\0')
 		complain(l->to, l->path, l->lines[ROW_tls_system_roots],
@@ -601,6 +639,20 @@ check_key_file(const struct loading *l)
 		    strerror(errno));
 }
 
+/* The rules that the file says nothing of are the cloud's. */
+static void
+complete_contract(const struct loading *l)
+{
+	struct contract plain;
+
+	contract_of_cloud(l->s->contract_cloud, &plain);
+	l->s->contract.cloud = plain.cloud;
+	for (unsigned i = 0; i < CONTRACT_RULE_COUNT; i++)
+		if (l->lines[ROW_RULES + i] == 0)
+			contract_rule_set(
+			    &l->s->contract, i, contract_rule_value(&plain, i));
+}
+
 /* Reads the file, if there is one, and what of the environment it leaves to
    it. Errors are counted. */
 static void
@@ -611,6 +663,7 @@ load_all(struct loading *l)
 
 	if (l->path != NULL) {
 		(void)!ini_read(l->path, &handler, l->to);
+		complete_contract(l);
 		check_rows(l);
 		place_paths(l);
 		if (l->to->errors == errors) {
@@ -699,6 +752,8 @@ show(const struct row *row, const struct settings *s,
 		return transports_write(transports_of(row, s), out);
 	if (row->type == TYPE_EGRESS)
 		return egress_show(egress_of(row, s), out);
+	if (row->type == TYPE_RULE)
+		return contract_rule_write(&s->contract, rule_of(row), out);
 	if (type_word(row->type, 0) != NULL)
 		return type_word(row->type, (unsigned)number_of(row, s));
 	return value_write(
@@ -718,6 +773,17 @@ same(const struct row *row, const struct settings *a, const struct settings *b)
 	return number_of(row, a) == number_of(row, b);
 }
 
+/* Of a rule, that of the cloud that was chosen. */
+static bool
+has_default(const struct row *row, const struct settings *s)
+{
+	struct settings defaults;
+
+	if (row->type == TYPE_RULE)
+		return contract_rule_is_plain(&s->contract, rule_of(row));
+	return set(row, &defaults, row->def) && same(row, s, &defaults);
+}
+
 void
 settings_show(const struct settings *s,
     void (*tell)(void *arg, const char *section, const char *key,
@@ -726,15 +792,14 @@ settings_show(const struct settings *s,
 {
 	for (size_t i = 0; i < ROW_COUNT; i++) {
 		const struct row *row = &rows[i];
+		bool is_default = has_default(row, s);
 		char out[SETTING_TEXT_MAX];
-		struct settings defaults;
-		bool is_default;
 
-		is_default =
-		    set(row, &defaults, row->def) && same(row, s, &defaults);
 		/* "60s" rather than "1m", where the table says so */
 		tell(arg, row->section, row->key,
-		    is_default ? row->def : show(row, s, out), is_default);
+		    is_default && row->type != TYPE_RULE ? row->def
+							 : show(row, s, out),
+		    is_default);
 	}
 }
 

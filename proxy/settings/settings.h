@@ -11,6 +11,7 @@
 #include "base/attr.h"
 #include "base/log.h"
 #include "settings/complaints.h"
+#include "settings/contract.h"
 #include "settings/egress.h"
 #include "settings/transport.h"
 
@@ -35,8 +36,9 @@ enum {
  * time: "250ms", "10s", "5m", "2h"; plain numbers are seconds; kept in
  * milliseconds), SECONDS (the same, kept in seconds), BOOL (yes or no), LEVEL
  * (log level), TRANSPORTS (a list of them), TLS_VERSION (1.2 or 1.3). EGRESS (a
- * proxy as egress_read() takes it). Bounds of times are in the unit of the
- * member.
+ * proxy as egress_read() takes it), CLOUD (a column of settings/contract.h).
+ * Bounds of times are in the unit of the member. The rules of [contract] stand
+ * in their own table, see ALL_SETTINGS.
  */
 /* clang-format off */
 #define SETTINGS(X) \
@@ -50,9 +52,6 @@ X("cloud", "transports",       TRANSPORTS, cloud_transports,     "wss", 0, 0, tr
 X("cloud", "subprotocol",      TEXT,      cloud_subprotocol,     "mqtt", 0, 0, true, "the WebSocket subprotocol offered; empty: none") \
 X("cloud", "subprotocol_3_1",  TEXT,      cloud_subprotocol_3_1, "", 0, 0, true, "another subprotocol for devices of MQTT 3.1, such as mqttv3.1; empty: the same") \
 X("cloud", "retry_after_max",  MS,        retry_after_max_ms,    "1h", 0, 86400000, true, "how long the cloud may ask not to be dialled (HTTP Retry-After)") \
-X("cloud", "keep_alive_min",   SECONDS,   keep_alive_min_s,      "30s", 1, 65535, true, "the least keep-alive the cloud takes") \
-X("cloud", "keep_alive_max",   SECONDS,   keep_alive_max_s,      "1200s", 1, 65535, true, "the most keep-alive the cloud takes") \
-X("cloud", "keep_alive_zero",  SECONDS,   keep_alive_zero_s,     "300s", 1, 65535, true, "the keep-alive signed up for when the device has none (0)") \
 X("cloud", "ping_interval",    MS,        ping_interval_ms,      "60s", 100, 1200000, true, "a ping is sent to the cloud when nothing was written for so long") \
 X("cloud", "ping_timeout",     MS,        ping_timeout_ms,       "20s", 100, 600000, true, "the link is lost when a ping is not answered in this time") \
 X("cloud", "nameservers",      TEXT,      cloud_nameservers,     "", 0, 0, true, "DNS servers to ask instead of those of this machine; empty: those") \
@@ -104,7 +103,14 @@ X("limits", "total_buffer",    BYTES,     total_buffer_bytes,    "128M", 1048576
 X("limits", "drain_timeout",   MS,        drain_timeout_ms,      "10s", 0, 600000, true, "for all sessions to end in order at shutdown") \
 X("log", "level",              LEVEL,     log_level,             "info", 0, 0, true, "error, warning, notice, info or debug") \
 X("reload", "interval",        MS,        reload_interval_ms,    "10s", 0, 3600000, true, "how often to look whether a file has changed whose changes are not heard of, and reload then; 0: never watch any file") \
-X("admin", "socket",           TEXT,      admin_socket,          ADMIN_SOCKET_DEFAULT, 0, 0, false, "the Unix socket at which the running proxy can be asked; none: no such socket")
+X("admin", "socket",           TEXT,      admin_socket,          ADMIN_SOCKET_DEFAULT, 0, 0, false, "the Unix socket at which the running proxy can be asked; none: no such socket") \
+X("contract", "cloud",         CLOUD,     contract_cloud,        "aliyun", 0, 0, true, "whose rules hold: aliyun, or none for a broker that takes everything")
+
+/* The same, and behind them the rules of [contract], of type RULE: their
+   default here is that of aliyun, their member is one of a struct contract. */
+#define ALL_SETTINGS(X) SETTINGS(X) CONTRACT(SETTING_OF_RULE, X)
+#define SETTING_OF_RULE(X, name, kind, aliyun, none, least, most, live, what) \
+	X("contract", #name, RULE, contract.name, aliyun, least, most, true, what)
 /* clang-format on */
 
 /* C types of the setting types */
@@ -121,11 +127,14 @@ typedef enum log_level setting_LEVEL;
 typedef struct transports setting_TRANSPORTS;
 typedef struct egress setting_EGRESS;
 typedef int setting_TLS_VERSION; /* 0x0303 or 0x0304, as on the wire */
+typedef enum contract_cloud setting_CLOUD;
+typedef uint32_t setting_RULE;
 
 #define X(section, key, type, member, def, least, most, live, what)            \
 	setting_##type member;
 struct settings {
 	SETTINGS(X)
+	struct contract contract;
 	struct egress_environment egress_environment;
 };
 #undef X

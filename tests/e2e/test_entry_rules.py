@@ -143,6 +143,38 @@ def test_keep_alive_changed(cloud, start, dial):
     assert works(cloud, other, bystander)
 
 
+# the contract
+
+
+@pytest.mark.parametrize("device_s, rules, cloud_s", [
+    (0, {"keep_alive_zero": "40s"}, 40),
+    (0, {}, 50),
+    (900, {"keep_alive_max": "100s"}, 100),
+    (900, {"contract": "aliyun"}, 900)])
+def test_keep_alive_by_contract(cloud, start, dial, device_s, rules, cloud_s):
+    """proxy.ini, then the entry, and a contract of its own leaves nothing."""
+    entry = cloud.device(**rules)
+    proxy = start(cloud, entry, contract={"keep_alive_zero": "50s",
+                                          "keep_alive_max": "800s"})
+    dial(proxy).log_in(entry["label"], keep_alive=device_s)
+    assert cloud.wait("login", entry)["keep_alive"] == cloud_s
+
+
+def test_contract_changed(cloud, start, dial):
+    """Only rules that are part of the login end a session."""
+    entry, other = cloud.device(), cloud.device()
+    proxy = start(cloud, entry, other)
+    device, bystander = dial(proxy), dial(proxy)
+    device.log_in(entry["label"])
+    bystander.log_in(other["label"])
+    proxy.set_devices([{**entry, "keep_alive_max": "900s"},
+                       {**other, "qos_max": "2", "topic_max": "99"}])
+    proxy.reload()
+    assert device.until_closed() == []
+    assert proxy.wait_log("session_end")["reason"] == "entry_changed"
+    assert works(cloud, other, bystander)
+
+
 # clean_session
 
 

@@ -69,6 +69,22 @@ finds_by_login(const struct credmap *map, const struct credential *c)
 }
 
 static void
+check_contract(const struct credential *c)
+{
+	char text[VALUE_TEXT_MAX], why[CONTRACT_FLAW_MAX];
+	struct contract again = *c->contract;
+
+	MUST(contract_fits(c->contract, why));
+	MUST(c->keep_alive_s == 0 ||
+	     (c->keep_alive_s >= c->contract->keep_alive_min &&
+		 c->keep_alive_s <= c->contract->keep_alive_max));
+	for (unsigned i = 0; i < CONTRACT_RULE_COUNT; i++)
+		MUST(contract_rule_read(
+		    &again, i, contract_rule_write(c->contract, i, text)));
+	MUST(memcmp(&again, c->contract, sizeof(again)) == 0);
+}
+
+static void
 check_entry(const struct credmap *map, const struct credential *c)
 {
 	struct credmap_shown shown = {
@@ -86,7 +102,7 @@ check_entry(const struct credmap *map, const struct credential *c)
 	for (size_t i = 0; i < c->allow_from.count; i++)
 		MUST(credential_refuses(c, &c->allow_from.list[i]) ==
 		     (c->enabled ? R_NONE : R_ENTRY_DISABLED));
-	MUST(c->keep_alive_s == 0 || c->keep_alive_s >= 30);
+	check_contract(c);
 	MUST(credential_same(c, c));
 	MUST(c->host[0] != '\0' && strlen(c->host) <= CREDENTIAL_HOST_MAX);
 	MUST(c->port > 0 && c->path[0] == '/');

@@ -176,8 +176,9 @@ says_not() {
 	! grep -qF -e "$2" "$1" || failed "there is '$2' in $1"
 }
 expect 0 check --config proxy.ini
-for key in enabled match_case allow_from keep_alive clean_session log_level; do
-	says_not out "$key = "
+for key in enabled match_case allow_from keep_alive clean_session log_level \
+	contract qos_max; do
+	says_not out ", $key = "
 done
 cat >rules.ini <<'END'
 [product:a1B2c3D4e5F]
@@ -213,6 +214,9 @@ match_address = 10.0.0.16/28
 product_key = a1B2c3D4e5F
 device_name = dev_5
 device_secret = not-for-your-eyes
+contract = none
+qos_max = 1
+keep_alive_min = 0
 match_client_id = Eve
 match_username = Ada "x"
 END
@@ -223,6 +227,15 @@ says out "\"PUMP7\" with its password, $from"
 says out "\"Pump7\", match_case = no, $from, keep_alive = 120s, clean_session\
  = no, log_level = debug, enabled = no"
 says out "answers to address=\"10.0.0.16/28\", $from"
+says out 'contract = none, qos_max = 1'
+says_not out ', keep_alive_min'
+expect 0 device show pair --config proxy.ini --devices rules.ini
+says out 'contract = none (line 34)'
+says out 'qos_max = 1 (line 35)'
+says_not out 'keep_alive_min'
+expect 0 device show exact --config proxy.ini --devices rules.ini
+says out 'contract = aliyun (default)'
+says_not out 'qos_max'
 
 # what a device has to show besides
 sed 's/^password = .*/verify_login = yes/' rules.ini >signed.ini

@@ -720,14 +720,21 @@ test_refuses_values(void **state)
 	    {"enabled = true", "enabled = true: yes or no is allowed"},
 	    {"enabled =", "yes or no is allowed"},
 	    {"enabled = Yes", "yes or no is allowed"},
-	    {"keep_alive = 29", "keep_alive = 29: allowed is device, or whole "
-				"seconds from 30s to 1200s"},
-	    {"keep_alive = 1201s", "from 30s to 1200s"},
-	    {"keep_alive = 0", "from 30s to 1200s"},
-	    {"keep_alive = 65596", "from 30s to 1200s"},
+	    {"keep_alive = 29",
+		"keep_alive = 29s: the contract of [device:a] allows device, "
+		"or 30s to 1200s (keep_alive_min, keep_alive_max)"},
+	    {"keep_alive = 1201s", "30s to 1200s"},
+	    {"keep_alive = 0", "allowed is device, or whole seconds from 1s"},
+	    {"keep_alive = 65536", "from 1s to 65535s"},
 	    {"keep_alive = 30500ms", "whole seconds"},
 	    {"keep_alive =", "allowed is device"},
 	    {"keep_alive = Device", "allowed is device"},
+	    {"contract = other", "allowed is aliyun or none"},
+	    {"qos_max = 3", "qos_max = 3: allowed is 0 to 2"},
+	    {"will_3 = maybe", "allowed is no or yes"},
+	    {"keep_alive_max = 1500ms", "1s to 65535s, in whole seconds"},
+	    {"message_max = 1G", "0 to 256M, as in 4096, 64K, 1M"},
+	    {"qos_maxx = 1", "did you mean qos_max?"},
 	    {"verify_login = true", "yes or no is allowed"},
 	    {"clean_session = maybe", "device, yes or no is allowed"},
 	    {"clean_session =", "device, yes or no is allowed"},
@@ -1133,6 +1140,9 @@ test_same_means_a_session_can_go_on(void **state)
 	    DEVICE("b", "devi") "extra = a=b\n",
 	    DEVICE("b", "devi") "keep_alive = 60\n",
 	    DEVICE("b", "devi") "clean_session = yes\n",
+	    DEVICE("b", "devi") "contract = none\n",
+	    DEVICE("b", "devi") "keep_alive_min = 31\n",
+	    DEVICE("b", "devi") "will_3 = yes\n",
 	};
 	static const char *const same[] = {
 	    OTHER("pk", "devi", "s3cret", HOST),
@@ -1144,6 +1154,8 @@ test_same_means_a_session_can_go_on(void **state)
 	    DEVICE("b", "devi") "allow_from = 10.0.0.1\n",
 	    DEVICE("b", "devi") "match_case = no\n",
 	    DEVICE("b", "devi") "log_level = debug\n",
+	    DEVICE("b", "devi") "contract = aliyun\n",
+	    DEVICE("b", "devi") "qos_max = 2\nretain_3 = yes\n",
 	};
 	struct scratch *s = *state;
 	struct credmap *old = load(s, DEVICE("a", "devi"));

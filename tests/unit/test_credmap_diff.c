@@ -32,7 +32,7 @@ on_difference(void *arg, const struct credmap_difference *d)
 	    "added", "removed", "disabled", "changed", "renamed"};
 	struct scratch *s = arg;
 	size_t n = strlen(s->files);
-	uint32_t fields = d->fields;
+	uint64_t fields = d->fields;
 	const char *key;
 
 	assert_true(d->before != NULL || d->what == CREDMAP_ADDED);
@@ -107,6 +107,15 @@ static const struct {
     {"", "clean_session = yes", "clean_session!"},
     {"", "log_level = debug", "log_level"},
     {"log_level = info", "log_level = debug", "log_level"},
+    {"", "contract = aliyun", ""},
+    {"contract = none", "contract = none\nqos_max = 1", "qos_max"},
+    {"", "retain_3 = yes\ntopic_max = 9", "retain_3 topic_max"},
+    {"", "will_3 = yes", "will_3!"},
+    {"will_5 = no", "", "will_5!"},
+    {"", "keep_alive_min = 31", "keep_alive_min!"},
+    {"", "keep_alive_max = 1199", "keep_alive_max!"},
+    {"", "keep_alive_zero = 0", "keep_alive_zero!"},
+    {"one_session = no", "", "one_session"},
     {"enabled = no", "", "enabled"},
     {"enabled = no", "enabled = no\nport = 1", "port"},
 };
@@ -176,7 +185,7 @@ test_another_identity_is_another_device(void **state)
 static bool
 is_told(const char *key)
 {
-	uint32_t all = UINT32_MAX;
+	uint64_t all = UINT64_MAX;
 	const char *told;
 
 	while ((told = credmap_diff_field(&all)) != NULL)

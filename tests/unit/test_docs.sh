@@ -25,9 +25,15 @@ fresh() {
 X(label,      false, NULL, "what it is called") \
 X(path,       true,  "/mqtt", "where, when") \
 X(extra,      true,  "", "more, \"so\"") \
-X(region,     true,  NULL, "")
+X(region,     true,  NULL, "") \
+CONTRACT(RULE, X)
 #define X(name) nothing
 END_OF_TABLE
+	cat >"$dir/proxy/settings/contract.h" <<'END_OF_RULES'
+#define CONTRACT(X, x) \
+X(x, topic_max, COUNT, "128", "0", 0, 9, true, "longest, in bytes") \
+X(x, will, BOOL,  "no", "yes",  0, 1, false, "so")
+END_OF_RULES
 	cat >"$dir/docs/devices.ini.5" <<'END_OF_MANUAL'
 .Sh DESCRIPTION
 .It Ic not_a_key_here
@@ -45,6 +51,13 @@ or another.
 More. Default: empty.
 .It Ic region
 In China.
+.Sh KEYS OF A CONTRACT
+.It Ic topic_max
+Long. Default:
+.Cm 128 .
+.It Ic will
+So. Default:
+.Cm no .
 .Sh FILES
 .It Ic nor_here
 END_OF_MANUAL
@@ -66,6 +79,7 @@ refused() {
 }
 
 table=proxy/settings/credmap.h
+rules=proxy/settings/contract.h
 page=docs/devices.ini.5
 fresh
 "$root/scripts/check-docs" "$dir"
@@ -93,8 +107,16 @@ refused 'docs/devices.ini.5:4: label may stand in [product:KEY]'
 replace $table 'region,     true' 'region,     false'
 refused 'docs/devices.ini.5:15: region may not stand in [product:KEY]'
 replace $table 'region,     true' 'region'
-refused 'proxy/settings/credmap.h:6: no row of the table: X(region,  NULL, "")
+refused 'proxy/settings/credmap.h:6: no row of the table: X(region,  NULL, "") \
 docs/devices.ini.5:15: there is no key region'
+replace $rules '"128"' '"127"'
+refused 'docs/devices.ini.5: topic_max has default "127" in proxy/settings/contract.h, and here default "128"'
+replace $rules 'will, BOOL' 'will_3, BOOL'
+refused 'docs/devices.ini.5:21: there is no key will
+docs/devices.ini.5: will_3 is not there'
+replace $rules '"128", "0"' '128'
+refused 'proxy/settings/contract.h:2: no row of the table: X(x, topic_max, COUNT, 128, 0, 9, true, "longest, in bytes") \
+docs/devices.ini.5:18: there is no key topic_max'
 replace $table CREDMAP_KEYS OTHER_KEYS
 ! "$root/scripts/check-docs" "$dir" >/dev/null || failed "no table is fine"
 

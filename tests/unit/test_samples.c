@@ -118,7 +118,7 @@ test_proxy_ini_has_the_table(void **state)
 #define X(section, key, type, member, def, least, most, live, what)            \
 	assert_sample(text, section, key, def);                                \
 	rows++;
-	SETTINGS(X)
+	ALL_SETTINGS(X)
 #undef X
 	assert_int_equal(count_samples(text), rows);
 	free(text);

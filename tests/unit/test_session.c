@@ -100,20 +100,30 @@ test_connect_is_rewritten(void **state)
 	assert_null(strstr(life_log(l), login.password));
 }
 
-/* The cloud takes 30 to 1200 s only; the device is told nothing of it. */
+/* To what its contract takes, 30 to 1200 s unless it says otherwise; the device
+   is told nothing of it. */
 static void
 test_keep_alive_is_clamped(void **state)
 {
 	static const struct {
+		const char *contract;
 		uint16_t device_s, cloud_s;
 		uint64_t silence_ms, ping_ms;
 	} rows[] = {
-	    {0, 300, 3600000, 60000},
-	    {1, 30, 1500, 30000},
-	    {30, 30, 45000, 30000},
-	    {45, 45, 67500, 45000},
-	    {1200, 1200, 1800000, 60000},
-	    {65535, 1200, 98302500, 60000},
+	    {"", 0, 300, 3600000, 60000},
+	    {"", 1, 30, 1500, 30000},
+	    {"", 30, 30, 45000, 30000},
+	    {"", 45, 45, 67500, 45000},
+	    {"", 1200, 1200, 1800000, 60000},
+	    {"", 65535, 1200, 98302500, 60000},
+	    {"keep_alive_max = 400s\n", 401, 400, 601500, 60000},
+	    {"keep_alive_min = 20s\n", 10, 20, 15000, 20000},
+	    {"keep_alive_zero = 40s\n", 0, 40, 3600000, 40000},
+	    {"keep_alive_zero = 0\n", 0, 0, 3600000, 60000},
+	    {"contract = none\n", 0, 0, 3600000, 60000},
+	    {"contract = none\n", 1, 1, 1500, 1000},
+	    {"contract = none\n", 65535, 65535, 98302500, 60000},
+	    {"contract = none\nkeep_alive = 7s\n", 0, 7, 3600000, 7000},
 	};
 	struct life *l = *state;
 
@@ -122,6 +132,9 @@ test_keep_alive_is_clamped(void **state)
 		    .level = 4, .keep_alive_s = rows[i].device_s};
 		struct frame f;
 
+		credmap_unref(l->map);
+		l->map = life_map(l, rows[i].contract);
+		l->entry = credmap_at(l->map, 0);
 		assert_true(life_try_begin(l, &c, SPAN_OF("")));
 		cloud_welcome(&l->cloud);
 		f = cloud_frame(&l->cloud);

@@ -50,7 +50,7 @@ test_defaults_are_those_of_the_table(void **state)
 	want[0] = '\0';
 #define X(section, key, type, member, def, least, most, live, what)            \
 	strcat(want, section "." key "=" def "\n");
-	SETTINGS(X)
+	ALL_SETTINGS(X)
 #undef X
 	shown[0] = '\0';
 	settings_show(settings, on_show, NULL);
@@ -61,7 +61,7 @@ test_defaults_are_those_of_the_table(void **state)
 	/* and as the program sees them */
 	assert_string_equal(settings->listen_address, "0.0.0.0");
 	assert_int_equal(settings->listen_port, 1883);
-	assert_int_equal(settings->keep_alive_max_s, 1200);
+	assert_int_equal(settings->contract.keep_alive_max, 1200);
 	assert_int_equal(settings->ping_interval_ms, 60000);
 	assert_int_equal(settings->packet_max_bytes, 1024 * 1024);
 	assert_int_equal(settings->idle_timeout_ms, 3600 * 1000);
@@ -83,7 +83,7 @@ test_table_is_in_order(void **state)
 	static const char *const names[][2] = {
 #define X(section, key, type, member, def, least, most, live, what)            \
 	{section, key},
-	    SETTINGS(X)
+	    ALL_SETTINGS(X)
 #undef X
 	};
 
@@ -112,13 +112,13 @@ test_reads_every_type(void **state)
 	settings = load(s,
 	    "[listen]\naddress = ::ffff:10.1.2.3\nport = 0\n"
 	    "[cloud]\npath = /a/b?c=d\ntransports = ws\nsubprotocol =\n"
-	    "keep_alive_min = 2m\nping_interval = 1500ms\n"
+	    "resolve_timeout = 2\nping_interval = 1500ms\n"
 	    "ping_timeout = 3\n"
 	    "[tls]\nca_file = a b.pem\nmin_version = 1.3\n"
 	    "verify = no\n"
 	    "[limits]\nworkers = 3\nconnect_max = 4096\npacket_max = 2M\n"
 	    "session_buffer = 100K\nidle_timeout = 2h\n"
-	    "[log]\nlevel = debug\n");
+	    "[log]\nlevel = debug\n[contract]\nkeep_alive_min = 2m\n");
 
 	assert_non_null(settings);
 	assert_string_equal(settings->listen_address, "10.1.2.3");
@@ -126,7 +126,7 @@ test_reads_every_type(void **state)
 	assert_string_equal(settings->cloud_path, "/a/b?c=d");
 	assert_int_equal(settings->cloud_transports.order[0], TRANSPORT_WS);
 	assert_string_equal(settings->cloud_subprotocol, "");
-	assert_int_equal(settings->keep_alive_min_s, 120);
+	assert_int_equal(settings->contract.keep_alive_min, 120);
 	assert_int_equal(settings->ping_interval_ms, 1500);
 	assert_int_equal(settings->ping_timeout_ms, 3000);
 	/* relative to the file it stands in, not to where we are */
@@ -147,7 +147,7 @@ test_reads_every_type(void **state)
 	shown[0] = '\0';
 	settings_show(settings, on_show, NULL);
 	assert_non_null(strstr(shown, "listen.address=10.1.2.3!\n"));
-	assert_non_null(strstr(shown, "cloud.keep_alive_min=2m!\n"));
+	assert_non_null(strstr(shown, "contract.keep_alive_min=2m!\n"));
 	assert_non_null(strstr(shown, "cloud.ping_interval=1500ms!\n"));
 	assert_non_null(strstr(shown, "cloud.subprotocol=!\n"));
 	assert_non_null(strstr(shown, "limits.connect_max=4K!\n"));
@@ -227,8 +227,12 @@ test_refuses_values_with_their_range(void **state)
 	    {"[cloud]\ntls_timeout = 3m", "50ms to 2m"},
 	    {"[cloud]\ntls_timeout = 10 s", "50ms to 2m"},
 	    {"[cloud]\ntls_timeout = 5124095576030432h", "50ms to 2m"},
-	    {"[cloud]\nkeep_alive_min = 1500ms",
-		"1s to 65535s, in whole seconds"},
+	    {"[contract]\nkeep_alive_min = 1500ms",
+		"0 to 65535s, in whole seconds"},
+	    {"[contract]\ncloud = other", "allowed is aliyun or none"},
+	    {"[contract]\nqos_max = 3", "qos_max = 3: allowed is 0 to 2\n"},
+	    {"[contract]\nwill_3 = 1", "allowed is no or yes"},
+	    {"[contract]\nmessage_max = 512M", "0 to 256M, as in 4096"},
 	    {"[cloud]\ntransports = tcp", "allowed is wss, mqtts or ws"},
 	    {"[cloud]\npath = mqtt", "it starts with /"},
 	    {"[cloud]\npath =", "it starts with /"},
@@ -266,8 +270,7 @@ test_bounds_are_allowed(void **state)
 		(void)snprintf(text, sizeof(text), "[%s]\n%s = %s\n", section, \
 		    key, value_write(n, unit, value));                         \
 		settings = load(s, text);                                      \
-		if (settings == NULL &&                                        \
-		    strstr(s->told, "keep_alive_") == NULL)                    \
+		if (settings == NULL)                                          \
 			fail_msg("%s: %s", text, s->told);                     \
 		settings_unref(settings);                                      \
 		scratch_reset(s);                                              \
@@ -285,10 +288,12 @@ test_bounds_are_allowed(void **state)
 #define TRY_TRANSPORTS(a, b, c) (void)(c)
 #define TRY_TLS_VERSION(a, b, c) (void)(c)
 #define TRY_EGRESS(a, b, c) (void)(c)
+#define TRY_CLOUD(a, b, c) (void)(c)
+#define TRY_RULE(a, b, c) (void)(c) /* see test_contract.c */
 #define X(section, key, type, member, def, least, most, live, what)            \
 	TRY_##type(section, key, least);                                       \
 	TRY_##type(section, key, most);
-	SETTINGS(X)
+	ALL_SETTINGS(X)
 #undef X
 }
 
@@ -450,20 +455,48 @@ test_keep_alives_fit_together(void **state)
 {
 	struct scratch *s = *state;
 
-	assert_null(load(s, "[cloud]\nkeep_alive_max = 29s\n"));
+	assert_null(load(s, "[contract]\nkeep_alive_max = 29s\n"));
 	assert_told(
 	    s, "error 2: keep_alive_min (30s) is over keep_alive_max (29s)\n");
-	assert_null(
-	    load(s, "[cloud]\nkeep_alive_zero = 20s\nkeep_alive_min = 21\n"));
+	assert_null(load(
+	    s, "[contract]\nkeep_alive_zero = 20s\nkeep_alive_min = 21\n"));
 	assert_told(s,
 	    "error 3: keep_alive_zero (20s) is not between keep_alive_min "
 	    "(21s) and keep_alive_max (1200s)\n");
-	assert_null(load(s, "[cloud]\nkeep_alive_max = 299\n"));
+	assert_null(load(s, "[contract]\nkeep_alive_max = 299\n"));
 	assert_told_once(s, "error 2: keep_alive_zero (300s)");
 	settings_unref(
-	    load(s, "[cloud]\nkeep_alive_min = 50\nkeep_alive_zero = 50\n"
+	    load(s, "[contract]\nkeep_alive_min = 50\nkeep_alive_zero = 50\n"
 		    "keep_alive_max = 50\n"));
 	assert_told_once(s, "warning 4: ping_interval is over keep_alive_max");
+	/* that 0 passes */
+	settings_unref(load(s, "[contract]\nkeep_alive_zero = 0\n"));
+	assert_told(s, "");
+}
+
+/* The cloud gives the rules that the file does not, wherever it stands. */
+static void
+test_contract(void **state)
+{
+	struct scratch *s = *state;
+	struct settings *settings =
+	    load(s, "[contract]\nqos_max = 1\ncloud = none\nwill_5 = no\n");
+	struct contract none;
+
+	assert_told(s, "");
+	assert_non_null(settings);
+	contract_of_cloud(CONTRACT_NONE, &none);
+	none.qos_max = 1;
+	none.will_5 = 0;
+	assert_memory_equal(&settings->contract, &none, sizeof(none));
+	shown[0] = '\0';
+	settings_show(settings, on_show, NULL);
+	assert_non_null(strstr(shown, "contract.cloud=none!\n"));
+	assert_non_null(strstr(shown, "contract.qos_max=1!\n"));
+	assert_non_null(strstr(shown, "contract.will_5=no!\n"));
+	assert_non_null(strstr(shown, "contract.will_3=yes\n"));
+	assert_non_null(strstr(shown, "contract.keep_alive_max=65535s\n"));
+	settings_unref(settings);
 }
 
 static void
@@ -565,6 +598,7 @@ main(void)
 	    TEST(test_paths_of_credentials),
 	    TEST(test_certificate_and_key_belong_together),
 	    TEST(test_keep_alives_fit_together),
+	    TEST(test_contract),
 	    TEST(test_names_what_cannot_change),
 	    TEST(test_is_shared_by_threads),
 	    TEST(test_value_texts),
