@@ -57,6 +57,23 @@ show_contract(const struct contract *contract)
 
 /* Those that are not as they are by default. */
 static void
+show_policies(const struct credential *c)
+{
+	char text[VALUE_TEXT_MAX];
+
+#define X(x, name, first, second, third, what)                                 \
+	if (c->policies.name != 0)                                             \
+		(void)printf(", " #name " = %s",                               \
+		    policy_word(POLICY_##name, c->policies.name));
+	POLICIES(X, )
+#undef X
+	if (c->qos0_queue_bytes != CREDENTIAL_QOS0_QUEUE_BYTES)
+		(void)printf(", qos0_queue = %s",
+		    value_write(text, VALUE_BYTES, c->qos0_queue_bytes));
+}
+
+/* Those that are not as they are by default. */
+static void
 show_rules(const struct credential *c)
 {
 	if (!c->match_case)
@@ -74,6 +91,7 @@ show_rules(const struct credential *c)
 		(void)printf(", log_level = %s", log_level_word(c->log.level));
 	if (!c->enabled)
 		(void)printf(", enabled = no");
+	show_policies(c);
 	show_contract(c->contract);
 }
 

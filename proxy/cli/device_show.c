@@ -189,6 +189,19 @@ show_login(const struct places *p, const struct credential *c)
 						: "no");
 }
 
+static void
+show_policies(const struct places *p, const struct credential *c)
+{
+	char text[VALUE_TEXT_MAX];
+
+#define X(x, name, first, second, third, what)                                 \
+	show(p, KEY_##name, policy_word(POLICY_##name, c->policies.name));
+	POLICIES(X, )
+#undef X
+	show(p, KEY_qos0_queue,
+	    value_write(text, VALUE_BYTES, c->qos0_queue_bytes));
+}
+
 /* Which one, and its rules that are others than that one has. */
 static void
 show_contract(const struct places *p, const struct contract *contract)
@@ -229,6 +242,7 @@ show_device(const struct cli_options *o, const struct settings *settings,
 	show(&p, KEY_enabled, c->enabled ? "yes" : "no");
 	show_where(&p, c);
 	show_login(&p, c);
+	show_policies(&p, c);
 	show_contract(&p, c->contract);
 	show(&p, KEY_log_level,
 	    log_level_word(c->log.set ? c->log.level : settings->log_level));

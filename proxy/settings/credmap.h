@@ -18,6 +18,7 @@
 #include "settings/contract.h"
 #include "settings/network.h"
 #include "settings/password_hash.h"
+#include "settings/policy.h"
 #include "settings/settings.h"
 
 #include <stdbool.h>
@@ -35,15 +36,17 @@ enum {
 	    CREDENTIAL_LABEL_MAX + 1 + ALIYUN_DEVICE_NAME_MAX,
 	CREDENTIAL_HOST_MAX = 253,
 	CREDENTIAL_MATCH_MAX = 128,
-	CREDENTIAL_ALLOW_MAX = 8
+	CREDENTIAL_ALLOW_MAX = 8,
+	CREDENTIAL_QOS0_QUEUE_BYTES = 64 * 1024, /* unless it says otherwise */
+	CREDENTIAL_QOS0_QUEUE_MAX = 1024 * 1024
 };
 
 /*
  * The keys of devices.ini: name, may stand in [product:KEY] too, default (NULL:
  * none of its own), what it is. region, instance and host exclude each other,
  * so do the three that tell the DeviceSecret, and those that tell the password.
- * The last ones are the rules of settings/contract.h, whose defaults here are
- * those of aliyun.
+ * Some come from the table of settings/policy.h, and the last ones are the
+ * rules of settings/contract.h, whose defaults here are those of aliyun.
  */
 /* clang-format off */
 #define CREDMAP_KEYS(X) \
@@ -77,9 +80,13 @@ X(enabled,            true,  "yes", "no: the device is known, but refused") \
 X(keep_alive,         true,  "device", "the keep-alive signed up for: a time, or device: its own") \
 X(clean_session,      true,  "device", "whether the cloud is to forget: yes, no, or device: what it says itself") \
 X(log_level,          true,  "info", "how much to log of it: error, warning, notice, info or debug; default: that of proxy.ini") \
+POLICIES(CREDMAP_POLICY, X) \
+X(qos0_queue,         true,  "64K", "messages of QoS 0 kept while they are more than the contract allows in a second, in bytes, 0 to 1M") \
 X(contract,           true,  "aliyun", "whose rules hold, all of them: aliyun or none; default: those of proxy.ini") \
 CONTRACT(CREDMAP_RULE, X)
 
+#define CREDMAP_POLICY(X, name, first, second, third, what) \
+	X(name, true, first, what)
 #define CREDMAP_RULE(X, name, kind, aliyun, none, least, most, live, what) \
 	X(name, true, aliyun, what)
 /* clang-format on */
@@ -128,7 +135,9 @@ struct credential {
 	enum clean_session clean_session;
 	struct log_own log;
 	const struct contract *contract; /* shared where equal */
-	bool enabled;                    /* otherwise it is refused */
+	struct policies policies;
+	uint32_t qos0_queue_bytes;
+	bool enabled;      /* otherwise it is refused */
 	bool has_password; /* it must show <password>, or that of <hash> */
 	bool verify_login; /* it must show a login signed with its secret */
 	struct secret password;

@@ -162,6 +162,12 @@ complete_device(struct loading *l, struct credential *c,
 	c->clean_session =
 	    giver(KEY_clean_session, own, p, defaults)->clean_session;
 	c->log = giver(KEY_log_level, own, p, defaults)->log;
+#define X(x, name, first, second, third, what)                                 \
+	c->policies.name = giver(KEY_##name, own, p, defaults)->policies.name;
+	POLICIES(X, )
+#undef X
+	c->qos0_queue_bytes =
+	    giver(KEY_qos0_queue, own, p, defaults)->qos0_queue_bytes;
 	c->timestamp_mode = timestamp->timestamp_mode;
 	c->timestamp_ms = timestamp->timestamp_ms;
 	check_proof(l, c);
@@ -250,6 +256,7 @@ loading_complete(struct loading *l)
 	    .extra = "",
 	    .match_case = true,
 	    .enabled = true,
+	    .qos0_queue_bytes = CREDENTIAL_QOS0_QUEUE_BYTES,
 	};
 
 	sort_products(l);

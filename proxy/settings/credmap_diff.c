@@ -38,9 +38,13 @@ X("keep_alive",      true,  a->keep_alive_s == b->keep_alive_s) \
 X("clean_session",   true,  a->clean_session == b->clean_session) \
 X("log_level",       false, a->log.set == b->log.set && \
 			    a->log.level == b->log.level) \
+POLICIES(POLICY, X) \
+X("qos0_queue",      false, a->qos0_queue_bytes == b->qos0_queue_bytes) \
 X("contract",        false, a->contract->cloud == b->contract->cloud) \
 CONTRACT(RULE, X)
 
+#define POLICY(X, name, first, second, third, what) \
+	X(#name, false, a->policies.name == b->policies.name)
 #define RULE(X, name, kind, aliyun, none, least, most, live, what) \
 	X(#name, !(live), a->contract->name == b->contract->name)
 /* clang-format on */

@@ -492,6 +492,36 @@ credmap_line_keep_alive(
 }
 
 void
+credmap_line_policy(struct credmap_line *line, const char *value,
+    enum policy policy, uint8_t *out)
+{
+	const char *third = policy_word(policy, 2);
+	char text[64];
+
+	if (policy_read(policy, value, out))
+		return;
+	(void)snprintf(text, sizeof(text), "%s%s%s or %s is allowed",
+	    policy_word(policy, 0), third != NULL ? ", " : "",
+	    third != NULL ? policy_word(policy, 1) : "",
+	    third != NULL ? third : policy_word(policy, 1));
+	wrong_value(line, value, text);
+}
+
+void
+credmap_line_qos0_queue(
+    struct credmap_line *line, const char *value, uint32_t *out)
+{
+	uint64_t n;
+
+	if (value_read(value, VALUE_BYTES, &n) &&
+	    n <= CREDENTIAL_QOS0_QUEUE_MAX)
+		*out = (uint32_t)n;
+	else
+		wrong_value(
+		    line, value, "0 to 1M is allowed, as in 4096, 64K, 1M");
+}
+
+void
 credmap_line_cloud(
     struct credmap_line *line, const char *value, struct contract *out)
 {

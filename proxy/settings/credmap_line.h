@@ -121,6 +121,14 @@ void credmap_line_keep_alive(
 void credmap_line_clean_session(
     struct credmap_line *line, const char *value, enum clean_session *out);
 
+/* A word of a policy. */
+void credmap_line_policy(struct credmap_line *line, const char *value,
+    enum policy policy, uint8_t *out);
+
+/* Up to CREDENTIAL_QOS0_QUEUE_MAX bytes. */
+void credmap_line_qos0_queue(
+    struct credmap_line *line, const char *value, uint32_t *out);
+
 /* A cloud of a contract, into its <cloud>. */
 void credmap_line_cloud(
     struct credmap_line *line, const char *value, struct contract *out);

@@ -59,6 +59,8 @@ struct common {
 	int keep_alive_line;
 	enum clean_session clean_session;
 	struct log_own log;
+	struct policies policies;
+	uint32_t qos0_queue_bytes;
 	struct contract contract; /* its cloud, and the rules given */
 	uint32_t rules;           /* bit i: rule i is given, and good */
 };

@@ -169,6 +169,16 @@ read_value(struct loading *l, enum key key, const char *value)
 	case KEY_log_level:
 		credmap_line_log_level(line, value, &common->log);
 		return;
+#define X(x, name, first, second, third, what)                                 \
+	case KEY_##name:                                                       \
+		credmap_line_policy(                                           \
+		    line, value, POLICY_##name, &common->policies.name);       \
+		return;
+		POLICIES(X, )
+#undef X
+	case KEY_qos0_queue:
+		credmap_line_qos0_queue(line, value, &common->qos0_queue_bytes);
+		return;
 	case KEY_contract:
 		credmap_line_cloud(line, value, &common->contract);
 		return;

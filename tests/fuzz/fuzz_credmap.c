@@ -103,6 +103,7 @@ check_entry(const struct credmap *map, const struct credential *c)
 		MUST(credential_refuses(c, &c->allow_from.list[i]) ==
 		     (c->enabled ? R_NONE : R_ENTRY_DISABLED));
 	check_contract(c);
+	MUST(c->qos0_queue_bytes <= CREDENTIAL_QOS0_QUEUE_MAX);
 	MUST(credential_same(c, c));
 	MUST(c->host[0] != '\0' && strlen(c->host) <= CREDENTIAL_HOST_MAX);
 	MUST(c->port > 0 && c->path[0] == '/');

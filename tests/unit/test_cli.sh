@@ -177,7 +177,7 @@ says_not() {
 }
 expect 0 check --config proxy.ini
 for key in enabled match_case allow_from keep_alive clean_session log_level \
-	contract qos_max; do
+	qos2 qos0_queue contract qos_max; do
 	says_not out ", $key = "
 done
 cat >rules.ini <<'END'
@@ -217,6 +217,8 @@ device_secret = not-for-your-eyes
 contract = none
 qos_max = 1
 keep_alive_min = 0
+topic_unmapped = drop
+qos0_queue = 0
 match_client_id = Eve
 match_username = Ada "x"
 END
@@ -227,11 +229,14 @@ says out "\"PUMP7\" with its password, $from"
 says out "\"Pump7\", match_case = no, $from, keep_alive = 120s, clean_session\
  = no, log_level = debug, enabled = no"
 says out "answers to address=\"10.0.0.16/28\", $from"
-says out 'contract = none, qos_max = 1'
+says out ', topic_unmapped = drop, qos0_queue = 0, contract = none, qos_max = 1'
 says_not out ', keep_alive_min'
 expect 0 device show pair --config proxy.ini --devices rules.ini
 says out 'contract = none (line 34)'
 says out 'qos_max = 1 (line 35)'
+says out 'topic_unmapped = drop (line 37)'
+says out 'second_device = replace (default)'
+says out 'qos0_queue = 0 (line 38)'
 says_not out 'keep_alive_min'
 expect 0 device show exact --config proxy.ini --devices rules.ini
 says out 'contract = aliyun (default)'

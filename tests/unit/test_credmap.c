@@ -255,6 +255,44 @@ test_what_the_cloud_is_told_instead(void **state)
 	credmap_unref(map);
 }
 
+/* Device before product before what holds by default. */
+static void
+test_policies(void **state)
+{
+	struct scratch *s = *state;
+	struct credmap *map = load(s,
+	    "[product:pk]\nqos2 = refuse\nretain = store\n"
+	    "topic_unmapped = refuse\nsecond_device = refuse\n"
+	    "qos0_queue = 1M\n" DEVICE("a", "devi") DEVICE("b",
+		"devj") "qos2 = adapt\nretain = clear\ntopic_unmapped = drop\n"
+			"second_device = replace\nqos0_queue = 0\n"
+			"[device:c]\nproduct_key = pl\ndevice_name = devi\n"
+			"device_secret = x\nhost = h\n");
+	const struct credential *c;
+
+	assert_told(s, "");
+	assert_non_null(map);
+	c = by_label(map, "a");
+	assert_int_equal(c->policies.qos2, QOS2_REFUSE);
+	assert_int_equal(c->policies.retain, RETAIN_STORE);
+	assert_int_equal(c->policies.topic_unmapped, TOPIC_UNMAPPED_REFUSE);
+	assert_int_equal(c->policies.second_device, SECOND_DEVICE_REFUSE);
+	assert_int_equal(c->qos0_queue_bytes, 1024 * 1024);
+	c = by_label(map, "b");
+	assert_int_equal(c->policies.qos2, QOS2_ADAPT);
+	assert_int_equal(c->policies.retain, RETAIN_CLEAR);
+	assert_int_equal(c->policies.topic_unmapped, TOPIC_UNMAPPED_DROP);
+	assert_int_equal(c->policies.second_device, SECOND_DEVICE_REPLACE);
+	assert_int_equal(c->qos0_queue_bytes, 0);
+	c = by_label(map, "c");
+	assert_int_equal(c->policies.qos2, QOS2_ADAPT);
+	assert_int_equal(c->policies.retain, RETAIN_CLEAR);
+	assert_int_equal(c->policies.topic_unmapped, TOPIC_UNMAPPED_PASS);
+	assert_int_equal(c->policies.second_device, SECOND_DEVICE_REPLACE);
+	assert_int_equal(c->qos0_queue_bytes, 64 * 1024);
+	credmap_unref(map);
+}
+
 static void
 test_log_levels(void **state)
 {
@@ -729,6 +767,12 @@ test_refuses_values(void **state)
 	    {"keep_alive = 30500ms", "whole seconds"},
 	    {"keep_alive =", "allowed is device"},
 	    {"keep_alive = Device", "allowed is device"},
+	    {"qos2 = no", "qos2 = no: adapt or refuse is allowed\n"},
+	    {"retain =", "clear or store is allowed"},
+	    {"topic_unmapped = keep", "pass, refuse or drop is allowed"},
+	    {"second_device = Replace", "replace or refuse is allowed"},
+	    {"qos0_queue = 1048577", "0 to 1M is allowed"},
+	    {"qos0_queue = 64k", "0 to 1M is allowed"},
 	    {"contract = other", "allowed is aliyun or none"},
 	    {"qos_max = 3", "qos_max = 3: allowed is 0 to 2"},
 	    {"will_3 = maybe", "allowed is no or yes"},
@@ -1478,6 +1522,7 @@ main(void)
 	    TEST(test_disabled_entries_are_known),
 	    TEST(test_what_the_cloud_is_told_instead),
 	    TEST(test_log_levels),
+	    TEST(test_policies),
 	    TEST(test_prefixes),
 	    TEST(test_case_counts_unless_said),
 	    TEST(test_clashes_of_prefixes_and_case),

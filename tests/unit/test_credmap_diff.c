@@ -116,6 +116,11 @@ static const struct {
     {"", "keep_alive_max = 1199", "keep_alive_max!"},
     {"", "keep_alive_zero = 0", "keep_alive_zero!"},
     {"one_session = no", "", "one_session"},
+    {"", "qos2 = refuse\nretain = store", "qos2 retain"},
+    {"", "topic_unmapped = drop", "topic_unmapped"},
+    {"second_device = refuse", "second_device = replace", "second_device"},
+    {"", "qos0_queue = 0", "qos0_queue"},
+    {"", "qos2 = adapt\nqos0_queue = 65536", ""},
     {"enabled = no", "", "enabled"},
     {"enabled = no", "enabled = no\nport = 1", "port"},
 };

@@ -26,9 +26,14 @@ X(label,      false, NULL, "what it is called") \
 X(path,       true,  "/mqtt", "where, when") \
 X(extra,      true,  "", "more, \"so\"") \
 X(region,     true,  NULL, "") \
+POLICIES(POLICY, X) \
 CONTRACT(RULE, X)
 #define X(name) nothing
 END_OF_TABLE
+	cat >"$dir/proxy/settings/policy.h" <<'END_OF_POLICIES'
+#define POLICIES(X, x) \
+X(x, qos2, "adapt",   "refuse", NULL, "two, \"2\"")
+END_OF_POLICIES
 	cat >"$dir/proxy/settings/contract.h" <<'END_OF_RULES'
 #define CONTRACT(X, x) \
 X(x, topic_max, COUNT, "128", "0", 0, 9, true, "longest, in bytes") \
@@ -51,6 +56,9 @@ or another.
 More. Default: empty.
 .It Ic region
 In China.
+.It Ic qos2
+Two. Default:
+.Cm adapt .
 .Sh KEYS OF A CONTRACT
 .It Ic topic_max
 Long. Default:
@@ -79,6 +87,7 @@ refused() {
 }
 
 table=proxy/settings/credmap.h
+policies=proxy/settings/policy.h
 rules=proxy/settings/contract.h
 page=docs/devices.ini.5
 fresh
@@ -109,14 +118,19 @@ refused 'docs/devices.ini.5:15: region may not stand in [product:KEY]'
 replace $table 'region,     true' 'region'
 refused 'proxy/settings/credmap.h:6: no row of the table: X(region,  NULL, "") \
 docs/devices.ini.5:15: there is no key region'
+replace $policies 'X(x, qos2' 'X(x, qos'
+refused 'docs/devices.ini.5:17: there is no key qos2
+docs/devices.ini.5: qos is not there'
+replace $policies adapt other
+refused 'docs/devices.ini.5: qos2 has default "other" in proxy/settings/policy.h, and here default "adapt"'
 replace $rules '"128"' '"127"'
 refused 'docs/devices.ini.5: topic_max has default "127" in proxy/settings/contract.h, and here default "128"'
 replace $rules 'will, BOOL' 'will_3, BOOL'
-refused 'docs/devices.ini.5:21: there is no key will
+refused 'docs/devices.ini.5:24: there is no key will
 docs/devices.ini.5: will_3 is not there'
 replace $rules '"128", "0"' '128'
 refused 'proxy/settings/contract.h:2: no row of the table: X(x, topic_max, COUNT, 128, 0, 9, true, "longest, in bytes") \
-docs/devices.ini.5:18: there is no key topic_max'
+docs/devices.ini.5:21: there is no key topic_max'
 replace $table CREDMAP_KEYS OTHER_KEYS
 ! "$root/scripts/check-docs" "$dir" >/dev/null || failed "no table is fine"
 
