@@ -1,0 +1,121 @@
+/*
+ * subscribing: a device's SUBSCRIBEs and UNSUBSCRIBEs on their way to a cloud
+ * that takes fewer topic filters in a packet, or a lower QoS, or other topics
+ * than the device. Embedded in the session, on its thread; the packets it keeps
+ * are its own.
+ *
+ * A packet that suits the cloud passes as it is; only its identifier and how
+ * many codes are due are remembered. Any other is kept and goes up in parts
+ * under the device's own identifier, each when the one before it has been
+ * acknowledged, all with the properties of the device's packet. The device gets
+ * one acknowledgement, with one code for each of its filters, in their order,
+ * and the properties that came with the first part.
+ *
+ * What the device sent later goes up later: behind a packet that has parts left
+ * all others are kept. An UNSUBSCRIBE that overtook the rest of a SUBSCRIBE
+ * would be undone by it.
+ *
+ * By 2.2.1 PUBLISH shares its identifiers with these. That is not looked at:
+ * their acknowledgements differ in type, so nothing can be mistaken.
+ */
+#ifndef PROXY_SESSION_SUBSCRIBING_H
+#define PROXY_SESSION_SUBSCRIBING_H
+
+#include "base/attr.h"
+#include "base/buffer.h"
+#include "base/fault.h"
+#include "base/span.h"
+#include "codec/mqtt_packet.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+enum {
+	SUBSCRIBING_MAX = 64,                    /* packets under way */
+	SUBSCRIBING_KEPT_BYTES = 64 * 1024,      /* and one packet more, and: */
+	SUBSCRIBING_ACK_PROPERTIES_BYTES = 1024, /* for each packet */
+	SUBSCRIBING_PART_BYTES = 64 * 1024 /* of properties and filters; one
+					       longer filter goes alone */
+};
+
+typedef void subscribing_emit(void *emit_arg, struct span filter);
+
+/* What the cloud takes. */
+struct subscribing_rules {
+	unsigned filters_max; /* of one packet; 0: no limit */
+	uint8_t qos_max;      /* 0 to 2 */
+	/*
+	 * Calls <emit> with each of the cloud's topic filters, in order, that
+	 * the device's <filter> stands for. None: the device is told that the
+	 * filter is invalid (0x8F; below level 5 0x80) or, by UNSUBACK, that no
+	 * subscription existed (0x11). Called again for the same filter for
+	 * each part: if it says something else then, filters may be left out
+	 * or sent twice. NULL: the filter itself.
+	 */
+	void (*map)(void *arg, struct span filter, subscribing_emit *emit,
+	    void *emit_arg);
+	void *arg;
+};
+
+struct exchange; /* a packet and its acknowledgement */
+
+/* While nothing is under way it owns no memory. */
+struct subscribing {
+	uint8_t level; /* 3 to 5 */
+	unsigned count;
+	size_t kept_bytes;                /* for the caller's account */
+	TAILQ_HEAD(, exchange) exchanges; /* as they came */
+};
+
+void subscribing_init(struct subscribing *s, uint8_t level);
+
+/* Forgets all: the connection is over, and with it all that was under way. */
+void subscribing_free(struct subscribing *s);
+
+enum subscribing_move {
+	SUBSCRIBING_PASS,     /* the packet goes on as it is */
+	SUBSCRIBING_TAKEN,    /* it does not; see subscribing_next() */
+	SUBSCRIBING_WAIT,     /* nothing was done: too much is under way; not
+				 before an acknowledgement */
+	SUBSCRIBING_BAD,      /* it breaks the standard; nothing was done */
+	SUBSCRIBING_NO_MEMORY /* nothing was done */
+};
+
+/*
+ * <p> is a SUBSCRIBE or UNSUBSCRIBE of the device, as mqtt_packet_read() has
+ * accepted it. BAD: its identifier is in use (MQTT-2.2.1-3), R_BAD_PACKET. But
+ * a repetition at level 3, with DUP, is TAKEN: the answer is on its way.
+ */
+NODISCARD enum subscribing_move subscribing_take(struct subscribing *s,
+    const struct mqtt_packet *p, const struct subscribing_rules *rules,
+    struct fault *why);
+
+/*
+ * <p> is a SUBACK or UNSUBACK of the cloud, as mqtt_packet_read() has accepted
+ * it. BAD: nothing waits for it, or it has too few or too many codes,
+ * R_BAD_CLOUD_PACKET. Never WAIT. How long an acknowledgement may take is for
+ * the caller to bound.
+ */
+NODISCARD enum subscribing_move subscribing_acknowledge(
+    struct subscribing *s, const struct mqtt_packet *p, struct fault *why);
+
+enum subscribing_to {
+	SUBSCRIBING_NOTHING, /* until the next packet from either side */
+	SUBSCRIBING_TO_CLOUD,
+	SUBSCRIBING_TO_DEVICE,
+	SUBSCRIBING_STARVED /* without memory; nothing was done */
+};
+
+/*
+ * Appends to <out> the next packet to be written, and says to whom. To be
+ * called until there is nothing, after every packet that was TAKEN.
+ */
+NODISCARD enum subscribing_to subscribing_next(struct subscribing *s,
+    const struct subscribing_rules *rules, struct buffer *out);
+
+/* True while a packet with this identifier is under way. */
+bool subscribing_has(const struct subscribing *s, uint16_t packet_id);
+
+#endif
