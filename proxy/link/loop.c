@@ -109,13 +109,26 @@ feed_starved(struct loop *loop)
 		loop_again(loop, t);
 }
 
+void
+loop_count(struct loop *loop, size_t n)
+{
+	loop->kept_bytes += n;
+}
+
+void
+loop_uncount(struct loop *loop, size_t n)
+{
+	loop->kept_bytes -= n;
+	feed_starved(loop);
+}
+
 bool
 loop_keep(struct loop *loop, struct buffer *b, struct span bytes)
 {
 	size_t before = b->cap;
 	bool ok = buffer_append(b, bytes);
 
-	loop->kept_bytes += b->cap - before;
+	loop_count(loop, b->cap - before);
 	return ok;
 }
 
@@ -128,19 +141,23 @@ loop_unkeep(struct loop *loop, struct buffer *b, size_t n)
 		buffer_wipe(b); /* there may have been a login in it */
 	else
 		buffer_drop(b, n);
-	if (b->cap == before)
-		return;
-	loop->kept_bytes -= before - b->cap;
-	feed_starved(loop);
+	if (b->cap != before)
+		loop_uncount(loop, before - b->cap);
+}
+
+bool
+loop_can_hold(const struct loop *loop, size_t n)
+{
+	/* the account may be over its bound: the first one is always let in */
+	return loop->kept_bytes == 0 ||
+	       (loop->kept_bytes <= loop->kept_max &&
+		   n <= loop->kept_max - loop->kept_bytes);
 }
 
 bool
 loop_has_room(struct loop *loop, size_t n, struct task *t)
 {
-	/* the account may be over its bound: the first one is always let in */
-	if (loop->kept_bytes == 0 ||
-	    (loop->kept_bytes <= loop->kept_max &&
-		n <= loop->kept_max - loop->kept_bytes))
+	if (loop_can_hold(loop, n))
 		return true;
 	if (t->queue == NULL) {
 		TAILQ_INSERT_TAIL(&loop->starved, t, next);

@@ -74,6 +74,13 @@ NODISCARD bool loop_keep(
 /* Forgets the first <n> bytes of a kept buffer. */
 void loop_unkeep(struct loop *loop, struct buffer *b, size_t n);
 
+/* Counts <n> bytes that are kept otherwise than in a buffer, and no more. */
+void loop_count(struct loop *loop, size_t n);
+void loop_uncount(struct loop *loop, size_t n);
+
+/* True when the account has room for <n> more bytes. */
+bool loop_can_hold(const struct loop *loop, size_t n);
+
 /*
  * True when <n> more bytes may be kept. If not, <t> is queued to run as soon as
  * others have given bytes back.
