@@ -181,6 +181,26 @@ test_kept_bytes_are_counted(void **state)
 }
 
 static void
+test_bytes_outside_of_buffers_are_counted(void **state)
+{
+	struct stage *s = *state;
+	size_t max = s->loop->kept_max;
+
+	assert_true(loop_can_hold(s->loop, max + 1)); /* the first one */
+	loop_count(s->loop, 100);
+	assert_int_equal(s->loop->kept_bytes, 100);
+	assert_true(loop_can_hold(s->loop, max - 100));
+	assert_false(loop_can_hold(s->loop, max - 99));
+	assert_false(loop_has_room(s->loop, max - 99, &s->actors[0].task));
+	loop_uncount(s->loop, 1);
+	assert_int_equal(s->loop->kept_bytes, 99);
+	assert_true(loop_can_hold(s->loop, max - 99));
+	turn(s); /* who waited is called */
+	assert_string_equal(s->story, "a.");
+	loop_uncount(s->loop, 99);
+}
+
+static void
 test_the_starved_run_when_bytes_are_given_back(void **state)
 {
 	struct stage *s = *state;
@@ -282,6 +302,7 @@ main(void)
 	    loop_test(test_a_turn_lies_between),
 	    loop_test(test_cancelled_and_woken_from_another),
 	    loop_test(test_kept_bytes_are_counted),
+	    loop_test(test_bytes_outside_of_buffers_are_counted),
 	    loop_test(test_the_starved_run_when_bytes_are_given_back),
 	    loop_test(test_no_room_when_over_the_bound),
 	    loop_test(test_the_only_one_always_has_room),
