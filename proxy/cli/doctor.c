@@ -34,6 +34,7 @@ struct doctor {
 	struct crowd *crowd;
 	struct lingering *lingering;
 	struct session_env env;
+	struct device_memory memory;
 	int device;       /* our end of the socket pair */
 	struct link link; /* of a dial without a login */
 };
@@ -231,10 +232,11 @@ visit(struct doctor *d, struct credmap *map, const struct credential *entry,
 		return false;
 	(void)evtimer_assign(&d->stay, d->loop->base, on_stay_over, d);
 	report_begin(&d->report, entry);
-	if (session_new(&d->env, k) == NULL) {
+	if (session_new(&d->env, k, &d->memory) == NULL) {
 		crowd_leave(d->crowd, k->fd);
 		(void)close(k->fd);
 		(void)close(d->device);
+		device_memory_free(&d->memory);
 		buffer_free(&k->bytes);
 		credmap_unref(k->map);
 		free(k);
@@ -243,6 +245,7 @@ visit(struct doctor *d, struct credmap *map, const struct credential *entry,
 	run(d);
 	(void)evtimer_del(&d->stay);
 	(void)close(d->device);
+	device_memory_free(&d->memory);
 	return true;
 }
 

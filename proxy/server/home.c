@@ -13,7 +13,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { REMAP_TURN = 64 };
+enum {
+	REMAP_TURN = 64,
+	RATES_MS = 2000 /* more than any window of flow.h */
+};
 
 /*
  * One cloud identity that is in use: at most one session, and at most one
@@ -25,6 +28,9 @@ struct identity {
 	char device_name[ALIYUN_DEVICE_NAME_MAX + 1];
 	struct session *session;
 	struct knock *waiting;
+	struct device_memory memory;
+	TAILQ_ENTRY(identity) rest; /* without a session, but with a memory */
+	uint64_t rests_ms;          /* since when; 0: it does not */
 };
 
 struct home {
@@ -35,7 +41,8 @@ struct home {
 	struct session_env env;
 	struct lingering *lingering;
 	struct home_config config;
-	void *identities; /* a tsearch() tree */
+	void *identities;               /* a tsearch() tree */
+	TAILQ_HEAD(, identity) resting; /* the oldest first */
 	TAILQ_HEAD(, session) sessions;
 	size_t session_count;
 	struct credmap *map; /* of the last reload, or NULL */
@@ -68,6 +75,14 @@ identity_key(const struct credential *entry)
 	return key;
 }
 
+static void
+wake(struct home *h, struct identity *id)
+{
+	if (id->rests_ms != 0)
+		TAILQ_REMOVE(&h->resting, id, rest);
+	id->rests_ms = 0;
+}
+
 /* Finds or makes it; NULL without memory. */
 static struct identity *
 identity_of(struct home *h, const struct credential *entry)
@@ -76,8 +91,10 @@ identity_of(struct home *h, const struct credential *entry)
 	struct identity *fresh;
 	void *node = tfind(&key, &h->identities, identity_order);
 
-	if (node != NULL)
+	if (node != NULL) {
+		wake(h, *(struct identity **)node);
 		return *(struct identity **)node;
+	}
 	fresh = malloc(sizeof(*fresh));
 	if (fresh == NULL)
 		return NULL;
@@ -90,12 +107,61 @@ identity_of(struct home *h, const struct credential *entry)
 }
 
 static void
+identity_free(struct home *h, struct identity *id)
+{
+	wake(h, id);
+	(void)tdelete(id, &h->identities, identity_order);
+	device_memory_free(&id->memory);
+	free(id);
+}
+
+/* Of those that rest, takes away what is remembered of their rates alone, when
+   that is old. */
+static void
+forget_rates(struct home *h, uint64_t now_ms)
+{
+	struct identity *id = TAILQ_FIRST(&h->resting);
+
+	while (id != NULL && now_ms - id->rests_ms >= RATES_MS) {
+		struct identity *after = TAILQ_NEXT(id, rest);
+
+		if (id->memory.inbound.n == 0)
+			identity_free(h, id);
+		else
+			flow_free(&id->memory.flow);
+		id = after;
+	}
+}
+
+/* It is not in use any more; what it has to remember stays. */
+static void
 identity_drop(struct home *h, struct identity *id)
 {
+	uint64_t now_ms = clock_mono_ms();
+
 	if (id->session != NULL || id->waiting != NULL)
 		return;
-	(void)tdelete(id, &h->identities, identity_order);
-	free(id);
+	forget_rates(h, now_ms);
+	if (device_memory_is_empty(&id->memory)) {
+		identity_free(h, id);
+		return;
+	}
+	id->rests_ms = now_ms > 0 ? now_ms : 1;
+	TAILQ_INSERT_TAIL(&h->resting, id, rest);
+}
+
+/* Of devices that are not in the map any more nothing is remembered. */
+static void
+forget_removed(struct home *h)
+{
+	struct identity *id, *after;
+
+	for (id = TAILQ_FIRST(&h->resting); id != NULL; id = after) {
+		after = TAILQ_NEXT(id, rest);
+		if (credmap_by_identity(
+			h->map, id->product_key, id->device_name) == NULL)
+			identity_free(h, id);
+	}
 }
 
 /* ---- devices that wait ---- */
@@ -130,7 +196,7 @@ turn_away(struct home *h, struct knock *k, enum reason why)
 static void
 begin_session(struct home *h, struct identity *id, struct knock *k)
 {
-	struct session *s = session_new(&h->env, k);
+	struct session *s = session_new(&h->env, k, &id->memory);
 
 	if (s == NULL) {
 		turn_away(h, k, R_OUT_OF_MEMORY);
@@ -279,8 +345,10 @@ on_remap(void *arg)
 	for (unsigned i = 0; i < REMAP_TURN && h->remap_left > 0; i++) {
 		h->remap_left--;
 		s = TAILQ_FIRST(&h->sessions);
-		if (s == NULL)
-			return; /* the last ones have died meanwhile */
+		if (s == NULL) { /* the last ones have died meanwhile */
+			h->remap_left = 0;
+			break;
+		}
 		TAILQ_REMOVE(&h->sessions, s, next);
 		TAILQ_INSERT_TAIL(&h->sessions, s, next);
 		remap_waiting(h, s->identity);
@@ -288,6 +356,8 @@ on_remap(void *arg)
 	}
 	if (h->remap_left > 0)
 		loop_again(h->loop, &h->remap);
+	else
+		forget_removed(h);
 }
 
 static void
@@ -423,6 +493,8 @@ home_free(struct home **hp)
 		id->session = NULL;
 		identity_drop(h, id);
 	}
+	while (!TAILQ_EMPTY(&h->resting))
+		identity_free(h, TAILQ_FIRST(&h->resting));
 	lingering_free(&h->lingering);
 	tickets_free(&h->env.link.tickets);
 	holdoffs_free(&h->env.link.holdoffs);
@@ -496,6 +568,7 @@ home_start(const struct home_config *config, struct fault *why)
 		return NULL;
 	}
 	TAILQ_INIT(&h->sessions);
+	TAILQ_INIT(&h->resting);
 	task_init(&h->remap, on_remap, h);
 	h->config = *config;
 	(void)settings_ref(config->settings);

@@ -49,7 +49,8 @@ keep_auth_method(struct session *s, struct span properties)
 }
 
 struct session *
-session_new(struct session_env *env, struct knock *k)
+session_new(
+    struct session_env *env, struct knock *k, struct device_memory *memory)
 {
 	struct session *s = calloc(1, sizeof(*s));
 	struct mqtt_connect connect;
@@ -78,6 +79,10 @@ session_new(struct session_env *env, struct knock *k)
 	s->began_ms = clock_mono_ms();
 	memcpy(s->peer, k->peer, sizeof(s->peer));
 	s->address = k->address;
+	s->memory = memory;
+	if (connect.clean)
+		inbound_forget(&memory->inbound);
+	session_begin_pace(s);
 	buffer_wipe(&k->bytes);
 	free(k);
 	link_dial(&s->link, s->entry, s->level);
@@ -97,6 +102,8 @@ session_free(struct session **sp)
 {
 	struct session *s = *sp;
 
+	if (!s->ended)
+		session_end_pace(s);
 	task_cancel(&s->burial);
 	link_abort(&s->link);
 	device_close(&s->device, (struct span){NULL, 0});
@@ -172,6 +179,7 @@ session_end_with(struct session *s, const struct fault *why, struct span last)
 		return;
 	s->ended = true;
 	log_end(s, why);
+	session_end_pace(s);
 	device_close(&s->device, last);
 	link_close(&s->link,
 	    why->why == R_DRAINING ? WS_CLOSE_GOING_AWAY : WS_CLOSE_NORMAL);
@@ -211,6 +219,15 @@ point_to(struct session *s, struct credmap *map, const struct credential *entry)
 	s->map = map;
 }
 
+static void
+go_on_as(
+    struct session *s, struct credmap *map, const struct credential *entry)
+{
+	point_to(s, map, entry);
+	session_keep_to_limits(s);
+	session_go_on(s);
+}
+
 /* While it closes it needs a name, but no secret any more. */
 static void
 let_map_go(struct session *s)
@@ -248,7 +265,7 @@ session_remap(struct session *s, struct credmap *fresh)
 	if (s->ended)
 		let_map_go(s);
 	else
-		point_to(s, credmap_ref(fresh), entry);
+		go_on_as(s, credmap_ref(fresh), entry);
 }
 
 static void

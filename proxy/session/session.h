@@ -15,7 +15,10 @@
 #include "codec/mqtt_stream.h"
 #include "link/link.h"
 #include "session/device.h"
+#include "session/flow.h"
+#include "session/inbound.h"
 #include "session/knock.h"
+#include "session/subscribing.h"
 #include "settings/credmap.h"
 
 #include <stdbool.h>
@@ -32,6 +35,13 @@ struct session_env {
 	   session_free(), and the same identity may dial again. */
 	void (*on_dead)(void *arg, struct session *s);
 	void *arg;
+};
+
+/* What is remembered of a device from one session to the next. Zero-initialised
+   is empty. */
+struct device_memory {
+	struct inbound inbound;
+	struct flow flow;
 };
 
 struct traffic {
@@ -62,7 +72,14 @@ struct session {
 	   stand on the wire; empty: it has named none */
 	struct buffer auth_method;
 	/* up */
-	uint64_t up_left; /* of a packet that travels in fragments */
+	struct device_memory *memory; /* the worker's, outlives the session */
+	struct subscribing subscribing;
+	struct event pace; /* when more may go up */
+	bool adapts;       /* the cloud has no QoS 2, or takes fewer filters */
+	bool held;         /* the device is not read until one of them went */
+	uint64_t up_left;  /* of a packet that travels in fragments */
+	bool up_dropped;   /* it does not go up */
+	unsigned refused;  /* QoS 0 that the cloud would not take */
 	struct traffic up;
 	/* down */
 	struct mqtt_stream down_stream;
@@ -79,9 +96,15 @@ struct session {
 
 /*
  * Starts a session for <k>, which it takes over, and dials. NULL without
- * memory: <k> is then still the caller's. <env> must outlive it.
+ * memory: <k> is then still the caller's. <env> and <memory>, which is the
+ * device's alone, must outlive it.
  */
-NODISCARD struct session *session_new(struct session_env *env, struct knock *k);
+NODISCARD struct session *session_new(
+    struct session_env *env, struct knock *k, struct device_memory *memory);
+
+/* Nothing is worth remembering. */
+bool device_memory_is_empty(const struct device_memory *m);
+void device_memory_free(struct device_memory *m);
 
 /* Ends it for <why>: the device is told as its level allows, the link closed.
    The first reason wins; later ends change nothing. */

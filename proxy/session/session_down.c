@@ -169,16 +169,18 @@ take_ours(
 		/* the answer is the device's; until now it was not read */
 		device_go_online(&s->device, s->device_keep_alive_s);
 		return false;
+	case MQTT_PUBACK:
+		return s->adapts && session_take_puback(s, packet, bytes);
+	case MQTT_SUBACK:
+	case MQTT_UNSUBACK:
+		return s->adapts && session_take_suback(s, packet);
 	case MQTT_CONNECT:
 	case MQTT_PUBLISH:
-	case MQTT_PUBACK:
 	case MQTT_PUBREC:
 	case MQTT_PUBREL:
 	case MQTT_PUBCOMP:
 	case MQTT_SUBSCRIBE:
-	case MQTT_SUBACK:
 	case MQTT_UNSUBSCRIBE:
-	case MQTT_UNSUBACK:
 	case MQTT_PINGREQ:
 		break;
 	}
@@ -321,6 +323,7 @@ session_end_batch(void *arg)
 
 	session_write_run(s);
 	session_answer_pings(s);
+	session_go_on(s);
 	if (!s->ended)
 		link_pause(&s->link, !device_takes(&s->device));
 }
@@ -331,6 +334,7 @@ session_on_device_room(void *arg)
 	struct session *s = arg;
 
 	session_answer_pings(s);
+	session_go_on(s);
 	if (!s->ended)
 		link_pause(&s->link, !device_takes(&s->device));
 }

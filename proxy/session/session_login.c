@@ -27,9 +27,8 @@ cloud_keep_alive_s(const struct session *session)
 	return (uint16_t)value;
 }
 
-/* One packet as one message, in as many fragments as it takes. */
-static void
-put_message(struct session *s, struct span packet)
+void
+session_put_message(struct session *s, struct span packet)
 {
 	enum ws_opcode opcode = WS_BINARY;
 
@@ -84,7 +83,7 @@ session_log_in(void *arg)
 	if (credential_sign(
 		s->entry, link_transport(&s->link), clock_wall_ms(), &login) &&
 	    rewrite_connect(s, &login, &packet))
-		put_message(s, buffer_span(&packet));
+		session_put_message(s, buffer_span(&packet));
 	else
 		session_end_for(s,
 		    errno == ENOMEM ? R_OUT_OF_MEMORY : R_INTERNAL,
@@ -182,6 +181,8 @@ session_take_connack(struct session *s, struct span packet)
 	}
 	if (s->wants_clean)
 		ack.session_present = false;
+	if (!ack.session_present) /* 3.1.2.4: then the device forgets too */
+		inbound_forget(&s->memory->inbound);
 	if (s->wants_client_id)
 		assigned = span_of_string(s->entry->label);
 	size = packet.n + assigned.n + 8;

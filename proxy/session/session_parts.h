@@ -1,7 +1,8 @@
 /*
  * session_parts: what the files of a session share and nobody else sees:
  * session.c is its life and its end, session_login.c the login, session_up.c
- * the packets from the device, session_down.c those from the cloud.
+ * the packets from the device, session_publish.c what becomes of a PUBLISH,
+ * session_pace.c what waits, session_down.c the packets from the cloud.
  */
 #ifndef PROXY_SESSION_SESSION_PARTS_H
 #define PROXY_SESSION_SESSION_PARTS_H
@@ -34,6 +35,42 @@ void session_take_connack(struct session *s, struct span packet);
  */
 const char *session_auth_flaw(
     const struct session *s, const struct mqtt_packet *packet);
+
+/* One packet as one message, in as many fragments as it takes. */
+void session_put_message(struct session *s, struct span packet);
+
+/* session_pace.c */
+
+/* When the session begins, and when it has ended. */
+void session_begin_pace(struct session *s);
+void session_end_pace(struct session *s);
+/* Its entry has come, or another one. */
+void session_keep_to_limits(struct session *s);
+/* SUBSCRIBE or UNSUBSCRIBE of the device. False: it has to wait. */
+bool session_take_subscribe(
+    struct session *s, const struct mqtt_packet *p, struct span packet);
+/* SUBACK or UNSUBACK of the cloud. False: it passes as it is. */
+bool session_take_suback(struct session *s, const struct mqtt_packet *p);
+/* True when something may be written to the device here and now. */
+bool session_can_answer(const struct session *s);
+/* Something has changed for what waits: there is room, or an answer. */
+void session_go_on(struct session *s);
+/* Writes what is due, and reads the device on or not; the last thing of every
+   turn in which something went up or came down. */
+void session_end_turn(struct session *s);
+
+/* session_publish.c */
+
+/* A PUBLISH of the device, of <total> bytes, of which <first> are here; its
+   head is among them. False: it has to wait. */
+bool session_take_publish(struct session *s, const struct mqtt_packet *p,
+    struct span first, uint64_t total);
+void session_take_publish_piece(struct session *s, struct span piece);
+/* PUBREL of the device. False: it has to wait. */
+bool session_take_pubrel(struct session *s, const struct mqtt_packet *p);
+/* PUBACK of the cloud, whose bytes may be changed. False: they pass. */
+bool session_take_puback(
+    struct session *s, const struct mqtt_packet *p, struct span bytes);
 
 /* session_up.c */
 

@@ -42,33 +42,33 @@ end_for_size(
 	session_end(s, &why);
 }
 
-/* One whole packet, checked. */
-static void
-take_packet(struct session *s, enum mqtt_type type, struct span packet)
+/* One whole packet, checked; false: it has to wait. */
+static bool
+take_packet(struct session *s, const struct mqtt_packet *p, struct span packet)
 {
+	enum mqtt_type type = p->header.type;
+	bool is_subscribe = type == MQTT_SUBSCRIBE || type == MQTT_UNSUBSCRIBE;
+
+	if (type == MQTT_PUBLISH)
+		return session_take_publish(s, p, packet, packet.n);
+	if (s->adapts && is_subscribe && !session_take_subscribe(s, p, packet))
+		return false;
+	if (s->adapts && type == MQTT_PUBREL && !session_take_pubrel(s, p))
+		return false;
 	s->up.packets++;
 	s->up.bytes += packet.n;
+	if (s->adapts && (is_subscribe || type == MQTT_PUBREL))
+		return true;
 	if (type == MQTT_PINGREQ) { /* the link has pings of its own */
 		if (s->pingresp_due < UINT32_MAX)
 			s->pingresp_due++;
 		session_answer_pings(s);
-		return;
+		return true;
 	}
 	link_put(&s->link, WS_BINARY, packet, true);
 	if (type == MQTT_DISCONNECT && !s->ended)
 		session_end_for(s, R_DEVICE_LEFT, "");
-}
-
-/* More of a PUBLISH that is too big to be kept whole. */
-static void
-take_piece(struct session *s, struct span piece, bool begins)
-{
-	s->up_left -= piece.n;
-	s->up.bytes += piece.n;
-	if (begins)
-		s->up.packets++;
-	link_put(&s->link, begins ? WS_BINARY : WS_CONTINUATION, piece,
-	    s->up_left == 0);
+	return true;
 }
 
 /* True when a device may send this type now: before the cloud has accepted it
@@ -81,36 +81,33 @@ may_send(const struct session *s, enum mqtt_type type)
 
 /* A whole packet; true when it may go on, else the session has ended. */
 static bool
-check_packet(struct session *s, struct span bytes)
+check_packet(struct session *s, struct span bytes, struct mqtt_packet *packet)
 {
-	struct mqtt_packet packet;
 	struct fault why;
 	const char *flaw;
 
 	if (!mqtt_packet_read(
-		bytes, s->level, MQTT_FROM_CLIENT, &packet, &why)) {
+		bytes, s->level, MQTT_FROM_CLIENT, packet, &why)) {
 		session_end(s, &why);
 		return false;
 	}
-	flaw = session_auth_flaw(s, &packet);
+	flaw = session_auth_flaw(s, packet);
 	if (flaw != NULL)
 		session_end_for(s, R_BAD_PACKET, flaw);
 	return flaw == NULL;
 }
 
-/*
- * A PUBLISH of <total> bytes that is not whole and will not be: its head at
- * least has to be. *n: how many bytes can go on; 0: none yet, or ended.
- */
+/* A PUBLISH that is not whole and will not be: its head at least has to be. *n:
+   how many bytes can go on; 0: none yet, or ended. */
 static void
-begin_pieces(struct session *s, struct span in, uint64_t total, size_t *n)
+look_at_pieces(
+    struct session *s, struct span in, struct mqtt_packet *packet, size_t *n)
 {
-	struct mqtt_packet packet;
 	struct fault why;
 	size_t head;
 
 	switch (mqtt_publish_head_read(
-	    in, s->level, MQTT_FROM_CLIENT, &packet, &head, &why)) {
+	    in, s->level, MQTT_FROM_CLIENT, packet, &head, &why)) {
 	case PARSE_BAD:
 		session_end(s, &why);
 		return;
@@ -120,22 +117,21 @@ begin_pieces(struct session *s, struct span in, uint64_t total, size_t *n)
 			    "PUBLISH: its topic and properties alone");
 		return;
 	case PARSE_OK:
-		s->up_left = total;
 		*n = in.n;
 	}
 }
 
-/* The packet <in> begins with: *n of its bytes can go on; 0: it has to wait for
-   more, or the session has ended. */
+/* The packet <in> begins with, of *total bytes: *n of them can go on; 0: it has
+   to wait for more, or the session has ended. */
 static void
-look_at_packet(
-    struct session *s, struct span in, struct mqtt_header *h, size_t *n)
+look_at_packet(struct session *s, struct span in, struct mqtt_packet *packet,
+    uint64_t *total, size_t *n)
 {
 	uint64_t max = s->env->link.settings->packet_max_bytes;
-	uint64_t total;
+	struct mqtt_header h;
 
 	*n = 0;
-	switch (mqtt_header_read(in, h)) {
+	switch (mqtt_header_read(in, &h)) {
 	case PARSE_MORE:
 		return;
 	case PARSE_BAD:
@@ -144,43 +140,54 @@ look_at_packet(
 	case PARSE_OK:
 		break;
 	}
-	total = h->header_bytes + (uint64_t)h->remaining;
-	if (h->type == MQTT_CONNECT) { /* MQTT-3.1.0-2 */
+	*total = h.header_bytes + (uint64_t)h.remaining;
+	if (h.type == MQTT_CONNECT) { /* MQTT-3.1.0-2 */
 		session_end_for(s, R_SECOND_CONNECT, "");
-	} else if (!may_send(s, h->type)) {
+	} else if (!may_send(s, h.type)) {
 		session_end_for(s, R_BAD_PACKET, "sent before the CONNACK");
-	} else if (total > max) {
-		end_for_size(s, h->type, total, max);
-	} else if (total <= in.n) {
-		if (check_packet(s, (struct span){in.p, (size_t)total}))
-			*n = (size_t)total;
-	} else if (total > whole_max(s)) {
-		if (h->type == MQTT_PUBLISH)
-			begin_pieces(s, in, total, n);
+	} else if (*total > max) {
+		end_for_size(s, h.type, *total, max);
+	} else if (*total <= in.n) {
+		in.n = (size_t)*total;
+		if (check_packet(s, in, packet))
+			*n = in.n;
+	} else if (*total > whole_max(s)) {
+		if (h.type == MQTT_PUBLISH)
+			look_at_pieces(s, in, packet, n);
 		else
-			end_for_size(s, h->type, total, whole_max(s));
+			end_for_size(s, h.type, *total, whole_max(s));
 	}
 }
 
-/* The next packet or piece of one; false when nothing more can be taken now. */
+/* The next packet, or the first piece of one. */
 static bool
-take_next(struct session *s, struct span *in)
+take_start(struct session *s, struct span *in)
 {
-	bool begins = s->up_left == 0;
-	struct mqtt_header h = {0};
-	struct span taken;
+	struct mqtt_packet packet;
+	struct span first;
+	uint64_t total;
 	size_t n;
 
-	if (begins)
-		look_at_packet(s, *in, &h, &n);
-	else
-		n = s->up_left < in->n ? (size_t)s->up_left : in->n;
-	if (n == 0 || !span_take(in, n, &taken))
+	look_at_packet(s, *in, &packet, &total, &n);
+	if (n == 0)
 		return false;
-	if (s->up_left > 0)
-		take_piece(s, taken, begins);
-	else
-		take_packet(s, h.type, taken);
+	first = (struct span){in->p, n};
+	s->held = first.n < total
+		      ? !session_take_publish(s, &packet, first, total)
+		      : !take_packet(s, &packet, first);
+	return !s->held && span_take(in, n, &first);
+}
+
+/* More of a PUBLISH that is too big to be kept whole. */
+static bool
+take_more(struct session *s, struct span *in)
+{
+	size_t n = s->up_left < in->n ? (size_t)s->up_left : in->n;
+	struct span piece;
+
+	if (!span_take(in, n, &piece))
+		return false;
+	session_take_publish_piece(s, piece);
 	return true;
 }
 
@@ -191,20 +198,16 @@ session_take_device_bytes(void *arg, struct span in)
 	size_t given = in.n;
 
 	while (in.n > 0 && !s->ended && link_takes(&s->link))
-		if (!take_next(s, &in))
+		if (!(s->up_left > 0 ? take_more(s, &in) : take_start(s, &in)))
 			break;
 	if (s->ended)
 		return given;
-	link_flush(&s->link);
-	if (!s->ended)
-		device_pause(&s->device, !link_takes(&s->link));
+	session_end_turn(s);
 	return given - in.n;
 }
 
 void
 session_on_link_room(void *arg)
 {
-	struct session *s = arg;
-
-	device_pause(&s->device, false);
+	session_go_on(arg);
 }

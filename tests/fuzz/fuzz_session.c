@@ -92,6 +92,7 @@ static struct {
 /* One input. */
 static struct {
 	struct session *session; /* NULL: dead */
+	struct device_memory memory;
 	struct side device;
 	struct side cloud;
 	struct lookup *asked; /* by a resolver that does not answer at once */
@@ -598,7 +599,7 @@ knock(uint8_t kind, bool small, struct span pipelined)
 	k->entry = credmap_at(k->map, 0);
 	(void)snprintf(k->peer, sizeof(k->peer), "127.0.0.1:1");
 	MUST(crowd_enter(house.crowd, k->fd, "127.0.0.1", &now));
-	play.session = session_new(&house.env, k);
+	play.session = session_new(&house.env, k, &play.memory);
 	MUST(play.session != NULL);
 }
 
@@ -673,6 +674,7 @@ clear(void)
 
 	if (play.session != NULL)
 		session_free(&play.session);
+	device_memory_free(&play.memory);
 	answer_lookup(1);
 	/* a look-up that was asked for, and its answer */
 	play.mute = false;

@@ -26,6 +26,7 @@ struct life {
 	struct credmap *map;
 	const struct credential *entry;
 	struct session_env env;
+	struct device_memory memory;
 	struct session *session; /* NULL: it is dead */
 	int log;                 /* takes standard error meanwhile */
 	int stderr_kept;
@@ -124,6 +125,7 @@ life_close(struct life *l)
 {
 	if (l->session != NULL)
 		session_free(&l->session);
+	device_memory_free(&l->memory);
 	(void)dup2(l->stderr_kept, STDERR_FILENO);
 	(void)close(l->stderr_kept);
 	/* what fail_msg() has said went there too */
@@ -192,7 +194,7 @@ life_try_begin(
 	k->entry = l->entry;
 	(void)strcpy(k->peer, "127.0.0.1:1");
 	assert_true(network_read("127.0.0.1", &k->address));
-	l->session = session_new(&l->env, k);
+	l->session = session_new(&l->env, k, &l->memory);
 	if (l->session != NULL)
 		return true;
 	linger(l->lan.lingering, k->fd, &(struct buffer){0}, 1000);

@@ -47,12 +47,14 @@ void *__real_malloc(size_t n);
 void *__real_calloc(size_t count, size_t n);
 void *__real_realloc(void *p, size_t n);
 void __real_loop_run(struct loop *loop);
-struct session *__real_session_new(struct session_env *env, struct knock *k);
+struct session *__real_session_new(
+    struct session_env *env, struct knock *k, struct device_memory *memory);
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t count, size_t n);
 void *__wrap_realloc(void *p, size_t n);
 void __wrap_loop_run(struct loop *loop);
-struct session *__wrap_session_new(struct session_env *env, struct knock *k);
+struct session *__wrap_session_new(
+    struct session_env *env, struct knock *k, struct device_memory *memory);
 
 void *
 __wrap_malloc(size_t n)
@@ -106,12 +108,13 @@ __wrap_loop_run(struct loop *loop)
 }
 
 struct session *
-__wrap_session_new(struct session_env *env, struct knock *k)
+__wrap_session_new(
+    struct session_env *env, struct knock *k, struct device_memory *memory)
 {
 	struct session *s;
 
 	fate.armed = fate.begins = true;
-	s = __real_session_new(env, k);
+	s = __real_session_new(env, k, memory);
 	fate.armed = fate.begins = false;
 	return s;
 }

@@ -23,9 +23,11 @@ static struct {
 } fate;
 
 void __real_loop_run(struct loop *loop);
-struct session *__real_session_new(struct session_env *env, struct knock *k);
+struct session *__real_session_new(
+    struct session_env *env, struct knock *k, struct device_memory *memory);
 void __wrap_loop_run(struct loop *loop);
-struct session *__wrap_session_new(struct session_env *env, struct knock *k);
+struct session *__wrap_session_new(
+    struct session_env *env, struct knock *k, struct device_memory *memory);
 
 /* The proxy's code runs in here; the test's own does not. */
 void
@@ -37,13 +39,14 @@ __wrap_loop_run(struct loop *loop)
 }
 
 struct session *
-__wrap_session_new(struct session_env *env, struct knock *k)
+__wrap_session_new(
+    struct session_env *env, struct knock *k, struct device_memory *memory)
 {
 	struct session *s;
 
 	fail_order = &fate.order;
 	fate.begins = true;
-	s = __real_session_new(env, k);
+	s = __real_session_new(env, k, memory);
 	fate.begins = false;
 	fail_order = NULL;
 	return s;

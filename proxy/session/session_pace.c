@@ -1,0 +1,295 @@
+/*
+ * When more may go up: what had to wait for its turn, for the cloud's answer or
+ * for room, and the device that is not read meanwhile.
+ */
+#include "session/session_parts.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { LEAST_MS = 1 };
+
+static struct flow_limits
+limits_of(const struct credential *entry)
+{
+	const struct contract *c = entry->contract;
+
+	return (struct flow_limits){
+	    .qos0_per_second = c->qos0_per_second,
+	    .qos1_per_second = c->qos1_per_second,
+	    .bytes_per_second = c->bytes_per_second,
+	    .inflight_max = c->inflight_max,
+	    .queue_max_bytes = entry->qos0_queue_bytes,
+	};
+}
+
+void
+session_keep_to_limits(struct session *s)
+{
+	struct flow_limits limits = limits_of(s->entry);
+	struct flow *f = &s->memory->flow;
+
+	if (f->loop == NULL)
+		flow_init(f, s->env->link.loop, &limits);
+	else
+		flow_set_limits(f, &limits, clock_mono_ms());
+}
+
+/* ---- topic filters ---- */
+
+static struct subscribing_rules
+rules_of(const struct session *s)
+{
+	const struct contract *c = s->entry->contract;
+
+	return (struct subscribing_rules){
+	    .filters_max = c->filters_per_subscribe,
+	    .qos_max = (uint8_t)c->qos_max};
+}
+
+/* The worker's account has what is kept for it. */
+static void
+account(struct session *s, size_t before)
+{
+	size_t now = s->subscribing.kept_bytes;
+
+	if (now > before)
+		loop_count(s->env->link.loop, now - before);
+	else
+		loop_uncount(s->env->link.loop, before - now);
+}
+
+bool
+session_take_subscribe(
+    struct session *s, const struct mqtt_packet *p, struct span packet)
+{
+	struct subscribing_rules rules = rules_of(s);
+	size_t before = s->subscribing.kept_bytes;
+	enum subscribing_move move;
+	struct fault why;
+
+	if (!session_can_answer(s))
+		return false;
+	move = subscribing_take(&s->subscribing, p, &rules, &why);
+	account(s, before);
+	switch (move) {
+	case SUBSCRIBING_PASS:
+		link_put(&s->link, WS_BINARY, packet, true);
+		break;
+	case SUBSCRIBING_TAKEN:
+		break;
+	case SUBSCRIBING_WAIT:
+		return false;
+	case SUBSCRIBING_BAD:
+		session_end(s, &why);
+		break;
+	case SUBSCRIBING_NO_MEMORY:
+		session_end_for(s, R_OUT_OF_MEMORY, "for a SUBSCRIBE");
+	}
+	return true;
+}
+
+bool
+session_take_suback(struct session *s, const struct mqtt_packet *p)
+{
+	size_t before = s->subscribing.kept_bytes;
+	enum subscribing_move move;
+	struct fault why;
+
+	move = subscribing_acknowledge(&s->subscribing, p, &why);
+	account(s, before);
+	switch (move) {
+	case SUBSCRIBING_PASS:
+		return false;
+	case SUBSCRIBING_TAKEN:
+	case SUBSCRIBING_WAIT:
+		break;
+	case SUBSCRIBING_BAD:
+		link_fail(&s->link, WS_CLOSE_PROTOCOL_ERROR, &why);
+		break;
+	case SUBSCRIBING_NO_MEMORY:
+		session_end_for(s, R_OUT_OF_MEMORY, "for a SUBACK");
+	}
+	return true;
+}
+
+/* One packet that is due to either side; false: there is none. */
+static bool
+write_part(struct session *s)
+{
+	struct subscribing_rules rules = rules_of(s);
+	size_t before = s->subscribing.kept_bytes;
+	struct buffer packet = {0};
+	enum subscribing_to to;
+
+	if (s->subscribing.count == 0)
+		return false;
+	to = subscribing_next(&s->subscribing, &rules, &packet);
+	account(s, before);
+	switch (to) {
+	case SUBSCRIBING_NOTHING:
+		break;
+	case SUBSCRIBING_TO_CLOUD:
+		session_put_message(s, buffer_span(&packet));
+		break;
+	case SUBSCRIBING_TO_DEVICE:
+		device_write(&s->device, buffer_span(&packet));
+		break;
+	case SUBSCRIBING_STARVED:
+		session_end_for(s, R_OUT_OF_MEMORY, "for a SUBSCRIBE");
+	}
+	buffer_free(&packet);
+	return to != SUBSCRIBING_NOTHING;
+}
+
+/* ---- turns ---- */
+
+bool
+session_can_answer(const struct session *s)
+{
+	return !s->down_mid_packet && device_takes(&s->device);
+}
+
+/* A whole message may be put. */
+static bool
+can_push(const struct session *s)
+{
+	return !s->ended && s->accepted && s->up_left == 0 &&
+	       link_takes(&s->link);
+}
+
+static bool
+push_queued(struct session *s)
+{
+	struct flow *f = &s->memory->flow;
+	struct span packet;
+
+	if (!flow_is_on(f))
+		return false;
+	packet = flow_next(f, clock_mono_ms());
+	if (packet.n == 0)
+		return false;
+	session_put_message(s, packet);
+	flow_next_sent(f, clock_mono_ms());
+	return true;
+}
+
+static void
+log_flow(struct session *s, bool last)
+{
+	struct flow_summary sum;
+	const uint64_t *qos0 = sum.since.of[0];
+	const uint64_t *qos1 = sum.since.of[1];
+
+	if (!flow_is_on(&s->memory->flow) ||
+	    !flow_summary(&s->memory->flow, last, clock_mono_ms(), &sum))
+		return;
+	SLOG(LOG_NOTICE, s, "device_slowed",
+	    "qos0_sent=%llu qos0_queued=%llu qos0_dropped=%llu"
+	    " qos0_waiting=%llu qos1_sent=%llu qos1_waited=%llu"
+	    " qos1_waited_ms=%llu hint=\"it publishes more than the cloud"
+	    " takes of one device; see [contract]\"",
+	    (unsigned long long)qos0[FLOW_SENT],
+	    (unsigned long long)qos0[FLOW_QUEUED],
+	    (unsigned long long)(qos0[FLOW_DROPPED_FULL] +
+				 qos0[FLOW_DROPPED_NO_ROOM] +
+				 qos0[FLOW_DROPPED_NO_MEMORY] +
+				 qos0[FLOW_DROPPED_ENDED]),
+	    (unsigned long long)sum.queued_now,
+	    (unsigned long long)qos1[FLOW_SENT],
+	    (unsigned long long)qos1[FLOW_WAITED],
+	    (unsigned long long)qos1[FLOW_WAITED_MS]);
+}
+
+/* Sets the timer for what only time brings. */
+static void
+wait_for_turn(struct session *s)
+{
+	struct flow *f = &s->memory->flow;
+	uint64_t ms = FLOW_NEVER;
+	struct timeval tv;
+
+	if (flow_is_on(f) && can_push(s))
+		ms = flow_wait_ms(f, clock_mono_ms());
+	if (ms == FLOW_NEVER) {
+		(void)evtimer_del(&s->pace);
+		return;
+	}
+	if (ms < LEAST_MS)
+		ms = LEAST_MS;
+	tv = (struct timeval){.tv_sec = (time_t)(ms / 1000),
+	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+	if (evtimer_add(&s->pace, &tv) != 0)
+		session_end_for(s, R_OUT_OF_MEMORY, "for a timer");
+}
+
+void
+session_end_turn(struct session *s)
+{
+	while (can_push(s) && session_can_answer(s))
+		if (!write_part(s) && !push_queued(s))
+			break;
+	if (!s->ended)
+		link_flush(&s->link);
+	if (s->ended)
+		return;
+	device_pause(&s->device, s->held || !link_takes(&s->link));
+	wait_for_turn(s);
+}
+
+void
+session_go_on(struct session *s)
+{
+	s->held = false;
+	session_end_turn(s);
+}
+
+static void
+on_pace(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *s = arg;
+
+	(void)fd;
+	(void)what;
+	log_flow(s, false);
+	session_go_on(s);
+}
+
+void
+session_begin_pace(struct session *s)
+{
+	const struct contract *c = s->entry->contract;
+
+	(void)evtimer_assign(&s->pace, s->env->link.loop->base, on_pace, s);
+	subscribing_init(&s->subscribing, s->level);
+	s->adapts = c->qos_max < 2 || c->filters_per_subscribe > 0;
+	session_keep_to_limits(s);
+}
+
+void
+session_end_pace(struct session *s)
+{
+	size_t before = s->subscribing.kept_bytes;
+
+	(void)evtimer_del(&s->pace);
+	if (flow_is_on(&s->memory->flow))
+		flow_end(&s->memory->flow, clock_mono_ms());
+	log_flow(s, true);
+	subscribing_free(&s->subscribing);
+	account(s, before);
+	inbound_disconnect(&s->memory->inbound);
+}
+
+bool
+device_memory_is_empty(const struct device_memory *m)
+{
+	return m->inbound.n == 0 && m->flow.state == NULL;
+}
+
+void
+device_memory_free(struct device_memory *m)
+{
+	inbound_forget(&m->inbound);
+	flow_free(&m->flow);
+	*m = (struct device_memory){0};
+}

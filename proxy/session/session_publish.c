@@ -1,0 +1,270 @@
+/*
+ * What the device publishes, brought to what the cloud takes: QoS 2 is ended
+ * here, the retain bit goes, rates are kept, what is too big is stopped. With a
+ * cloud that takes everything every packet passes as it is.
+ */
+#include "session/session_parts.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { RETAIN_BIT = 0x01, TOPIC_NAME_INVALID = 0x90, QUOTA_EXCEEDED = 0x97 };
+
+/* ---- what the cloud does not take at all ---- */
+
+static bool
+has_many_slashes(struct span topic, uint32_t most)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < topic.n; i++)
+		n += topic.p[i] == '/';
+	return most != 0 && n > most;
+}
+
+/* True when the cloud would not take it; *code says so at level 5. */
+static bool
+objects(const struct session *s, const struct mqtt_packet *p,
+    uint64_t payload_bytes, uint8_t *code, struct fault *why)
+{
+	const struct contract *c = s->entry->contract;
+
+	if (c->message_max != 0 && payload_bytes > c->message_max) {
+		*code = QUOTA_EXCEEDED;
+		(void)fault_set(why, R_MESSAGE_TOO_BIG,
+		    "a message of %llu bytes, the cloud takes %u",
+		    (unsigned long long)payload_bytes, c->message_max);
+		return true;
+	}
+	if ((c->topic_max != 0 && p->topic.n > c->topic_max) ||
+	    has_many_slashes(p->topic, c->topic_slashes_max)) {
+		*code = TOPIC_NAME_INVALID;
+		(void)fault_set(why, R_TOPIC_REFUSED,
+		    "a topic of %zu bytes, the cloud takes %u with %u slashes",
+		    p->topic.n, c->topic_max, c->topic_slashes_max);
+		return true;
+	}
+	return false;
+}
+
+/*
+ * MQTT-3.3.5-2: QoS 0 is dropped, and counted; at level 5 the acknowledgement
+ * says it; older levels can only be told by closing.
+ */
+static void
+refuse(struct session *s, const struct mqtt_packet *p, uint8_t code,
+    const struct fault *why)
+{
+	const struct mqtt_packet answer = {
+	    .header.type = p->qos == 2 ? MQTT_PUBREC : MQTT_PUBACK,
+	    .packet_id = p->packet_id,
+	    .reason_code = code};
+	uint8_t out[MQTT_SMALL_MAX];
+
+	if (p->qos == 0) {
+		if (s->refused++ == 0)
+			SLOG(LOG_WARNING, s, "message_dropped",
+			    "reason=%s detail=\"%s\" hint=\"%s\"",
+			    reason_word(why->why), why->text,
+			    reason_hint(why->why));
+	} else if (s->level < 5) {
+		session_end(s, why);
+	} else {
+		mqtt_packet_write(&answer, s->level, out);
+		device_write(&s->device,
+		    (struct span){out, mqtt_packet_size(&answer, s->level)});
+	}
+}
+
+/* ---- what it takes otherwise ---- */
+
+/* Packets of the device lie in the loop's scratch, which is ours to change. */
+static void
+set_first_byte(struct span packet, uint8_t byte)
+{
+	*(uint8_t *)(uintptr_t)packet.p = byte;
+}
+
+static void
+send_up(struct session *s, struct span first, uint64_t total)
+{
+	s->up_left = total - first.n;
+	s->up_dropped = false;
+	link_put(&s->link, WS_BINARY, first, s->up_left == 0);
+}
+
+/* What else comes of it goes nowhere. */
+static void
+leave_out(struct session *s, struct span first, uint64_t total)
+{
+	s->up_left = total - first.n;
+	s->up_dropped = true;
+}
+
+/* False: it has to wait. */
+static bool
+begin_handshake(struct session *s, const struct mqtt_packet *p,
+    struct span first, uint64_t total)
+{
+	struct inbound_step step;
+
+	inbound_publish(&s->memory->inbound, p, s->level, &step);
+	switch (step.move) {
+	case INBOUND_PASS:
+		set_first_byte(first, step.first_byte);
+		send_up(s, first, total);
+		return true;
+	case INBOUND_ANSWER:
+		device_write(
+		    &s->device, (struct span){step.answer, step.answer_bytes});
+		leave_out(s, first, total);
+		return true;
+	case INBOUND_TAKEN:
+		leave_out(s, first, total);
+		return true;
+	case INBOUND_WAIT:
+		return false;
+	case INBOUND_BAD:
+		session_end(s, &step.why);
+		return true;
+	case INBOUND_NO_MEMORY:
+		break;
+	}
+	session_end_for(s, R_OUT_OF_MEMORY, "for a PUBLISH");
+	return true;
+}
+
+static bool
+session_adapts_qos2(const struct session *s)
+{
+	return s->entry->contract->qos_max == 1 &&
+	       s->entry->policies.qos2 == QOS2_ADAPT;
+}
+
+static bool
+takes_qos(const struct session *s, uint8_t qos)
+{
+	return qos <= s->entry->contract->qos_max ||
+	       (qos == 2 && session_adapts_qos2(s));
+}
+
+static bool
+takes_retain(const struct session *s)
+{
+	const struct contract *c = s->entry->contract;
+
+	return s->level >= 5 ? c->retain_5 : c->retain_3;
+}
+
+/* True when it may go now, in *queued when it went into the queue. */
+static bool
+may_go(struct session *s, const struct mqtt_packet *p, struct span first,
+    uint64_t total, bool *queued)
+{
+	const struct flow_publish publish = {.qos = p->qos > 0,
+	    .bytes = total,
+	    .packet = first,
+	    .in_flight = s->memory->inbound.in_flight};
+	struct flow *f = &s->memory->flow;
+
+	*queued = false;
+	if (!flow_is_on(f))
+		return true;
+	switch (flow_admit(f, &publish, clock_mono_ms())) {
+	case FLOW_PASS:
+		return true;
+	case FLOW_WAIT:
+		return false;
+	case FLOW_TAKEN:
+		*queued = true;
+	}
+	return true;
+}
+
+bool
+session_take_publish(struct session *s, const struct mqtt_packet *given,
+    struct span first, uint64_t total)
+{
+	uint64_t head_bytes = (uint64_t)(given->payload.p - first.p);
+	struct mqtt_packet p = *given;
+	struct fault why;
+	uint8_t code;
+	bool queued;
+
+	if (p.qos > 0 && !session_can_answer(s))
+		return false;
+	if (objects(s, &p, total - head_bytes, &code, &why)) {
+		leave_out(s, first, total);
+		refuse(s, &p, code, &why);
+		return true;
+	}
+	if (!takes_qos(s, p.qos)) {
+		session_end_for(s, R_QOS_REFUSED, "");
+		return true;
+	}
+	if (p.retain && !takes_retain(s)) {
+		p.retain = false;
+		set_first_byte(first, first.p[0] & (uint8_t)~RETAIN_BIT);
+	}
+	if (!may_go(s, &p, first, total, &queued))
+		return false;
+	s->up.packets++;
+	s->up.bytes += first.n;
+	if (queued)
+		return true;
+	if (p.qos > 0 && s->adapts)
+		return begin_handshake(s, &p, first, total);
+	send_up(s, first, total);
+	return true;
+}
+
+void
+session_take_publish_piece(struct session *s, struct span piece)
+{
+	s->up_left -= piece.n;
+	s->up.bytes += piece.n;
+	if (s->up_dropped)
+		return;
+	if (flow_is_on(&s->memory->flow))
+		flow_piece(&s->memory->flow, piece.n, clock_mono_ms());
+	link_put(&s->link, WS_CONTINUATION, piece, s->up_left == 0);
+}
+
+bool
+session_take_pubrel(struct session *s, const struct mqtt_packet *p)
+{
+	struct inbound_step step;
+
+	if (!session_can_answer(s))
+		return false;
+	inbound_pubrel(&s->memory->inbound, p, s->level, &step);
+	if (step.move == INBOUND_BAD)
+		session_end(s, &step.why);
+	else
+		device_write(
+		    &s->device, (struct span){step.answer, step.answer_bytes});
+	return true;
+}
+
+bool
+session_take_puback(
+    struct session *s, const struct mqtt_packet *p, struct span bytes)
+{
+	struct inbound_step step;
+
+	inbound_puback(&s->memory->inbound, p, &step);
+	switch (step.move) {
+	case INBOUND_PASS:
+		set_first_byte(bytes, step.first_byte);
+		return false;
+	case INBOUND_BAD:
+		link_fail(&s->link, WS_CLOSE_PROTOCOL_ERROR, &step.why);
+		return true;
+	case INBOUND_ANSWER:
+	case INBOUND_TAKEN:
+	case INBOUND_WAIT:
+	case INBOUND_NO_MEMORY:
+		break;
+	}
+	return true;
+}
