@@ -64,6 +64,10 @@ session_new(
 	    !mqtt_connect_read(first, &connect, NULL) ||
 	    !keep_auth_method(s, connect.properties))
 		goto fail;
+	s->entry = k->entry;
+	s->level = connect.level;
+	if (session_keeps_will(s, &connect) && !session_keep_will(s, &connect))
+		goto fail;
 	if (!device_init(
 		&s->device, &env->device, &device_owner, s, k->fd, &pipelined))
 		goto fail;
@@ -71,8 +75,6 @@ session_new(
 	task_init(&s->burial, on_burial, s);
 	s->env = env;
 	s->map = k->map;
-	s->entry = k->entry;
-	s->level = connect.level;
 	s->wants_clean = connect.clean;
 	s->wants_client_id = connect.level >= 5 && connect.client_id.n == 0;
 	s->device_keep_alive_s = connect.keep_alive_s;
@@ -92,6 +94,7 @@ fail:
 	if (s != NULL) {
 		buffer_wipe(&s->connect);
 		buffer_free(&s->auth_method);
+		session_drop_will(s);
 	}
 	free(s);
 	return NULL;
@@ -104,6 +107,7 @@ session_free(struct session **sp)
 
 	if (!s->ended)
 		session_end_pace(s);
+	session_drop_will(s);
 	task_cancel(&s->burial);
 	link_abort(&s->link);
 	device_close(&s->device, (struct span){NULL, 0});
@@ -175,7 +179,7 @@ session_end_with(struct session *s, const struct fault *why, struct span last)
 	/* whole packets first, or the last words would stand inside one */
 	if (!s->ended)
 		session_write_run(s);
-	if (s->ended)
+	if (s->ended || session_leave_will(s, why, last))
 		return;
 	s->ended = true;
 	log_end(s, why);
@@ -262,7 +266,8 @@ session_remap(struct session *s, struct credmap *fresh)
 	entry = credmap_by_identity(
 	    fresh, s->entry->product_key, s->entry->device_name);
 	end_if_changed(s, entry);
-	if (s->ended)
+	/* it may still leave the device's will */
+	if (s->ended || entry == NULL || s->will.state > WILL_KEPT)
 		let_map_go(s);
 	else
 		go_on_as(s, credmap_ref(fresh), entry);
@@ -282,7 +287,12 @@ on_device_gone(void *arg, const struct fault *why)
 static void
 on_link_lost(void *arg, const struct fault *why)
 {
-	session_end(arg, why);
+	struct session *s = arg;
+
+	if (s->will.state > WILL_KEPT)
+		session_lose_will(s);
+	else
+		session_end(s, why);
 }
 
 static void

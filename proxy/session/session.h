@@ -49,6 +49,31 @@ struct traffic {
 	uint64_t bytes;
 };
 
+/*
+ * A will that is kept here. KEPT until the device is lost; then DELAYED (level
+ * 5), DUE until it may go up, QUEUED behind others, SENT until the cloud has
+ * acknowledged it.
+ */
+enum will_state {
+	WILL_NONE,
+	WILL_KEPT,
+	WILL_DELAYED,
+	WILL_DUE,
+	WILL_QUEUED,
+	WILL_SENT
+};
+
+struct will {
+	enum will_state state;
+	struct buffer packet; /* the PUBLISH */
+	uint8_t qos;
+	bool wanted; /* the device has left, and wants it published */
+	uint32_t delay_s;
+	uint16_t packet_id; /* it was sent under */
+	struct event timer; /* from DELAYED on */
+	struct fault why;   /* the session ends, when that is done */
+};
+
 struct session {
 	TAILQ_ENTRY(session) next; /* the worker's */
 	void *identity;            /* the worker's */
@@ -74,6 +99,7 @@ struct session {
 	/* up */
 	struct device_memory *memory; /* the worker's, outlives the session */
 	struct subscribing subscribing;
+	struct will will;
 	struct event pace; /* when more may go up */
 	bool adapts;       /* the cloud has no QoS 2, or takes fewer filters */
 	bool held;         /* the device is not read until one of them went */

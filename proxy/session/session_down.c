@@ -99,6 +99,26 @@ tells_login(const struct session *s, struct span text)
 	    text, s->entry->product_key, s->entry->device_name);
 }
 
+/*
+ * The device does not get it: what tells our login, and what is otherwise here.
+ * A topic alias could be lost with a packet that is dropped, and QoS 2 is taken
+ * in the cloud's place.
+ */
+static bool
+is_ours(const struct session *s, const struct mqtt_property *p)
+{
+	switch (p->id) {
+	case MQTT_SERVER_REFERENCE:
+		return true;
+	case MQTT_TOPIC_ALIAS_MAXIMUM:
+		return flow_is_on(&s->memory->flow);
+	case MQTT_MAXIMUM_QOS:
+		return session_adapts_qos2(s);
+	default:
+		return tells_login(s, p->text) || tells_login(s, p->text2);
+	}
+}
+
 bool
 session_keep_properties(
     const struct session *s, struct span list, struct buffer *kept)
@@ -106,8 +126,7 @@ session_keep_properties(
 	struct mqtt_property p;
 
 	while (mqtt_property_next(&list, &p) == PARSE_OK)
-		if (p.id != MQTT_SERVER_REFERENCE && !tells_login(s, p.text) &&
-		    !tells_login(s, p.text2) && !buffer_append(kept, p.whole))
+		if (!is_ours(s, &p) && !buffer_append(kept, p.whole))
 			return false;
 	return true;
 }

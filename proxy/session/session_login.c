@@ -60,6 +60,8 @@ rewrite_connect(
 	c.username = span_of_string(login->username);
 	c.password = span_of_string(login->password);
 	c.keep_alive_s = s->cloud_keep_alive_s;
+	if (session_keeps_will(s, &c))
+		c.has_will = false;
 	if (s->entry->clean_session != CLEAN_AS_DEVICE)
 		c.clean = s->entry->clean_session == CLEAN_YES;
 	n = mqtt_connect_size(&c);

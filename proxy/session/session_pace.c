@@ -229,6 +229,8 @@ session_end_turn(struct session *s)
 	while (can_push(s) && session_can_answer(s))
 		if (!write_part(s) && !push_queued(s))
 			break;
+	if (can_push(s))
+		session_send_will(s);
 	if (!s->ended)
 		link_flush(&s->link);
 	if (s->ended)

@@ -2,7 +2,8 @@
  * session_parts: what the files of a session share and nobody else sees:
  * session.c is its life and its end, session_login.c the login, session_up.c
  * the packets from the device, session_publish.c what becomes of a PUBLISH,
- * session_pace.c what waits, session_down.c the packets from the cloud.
+ * session_pace.c what waits, session_will.c the device's will, session_down.c
+ * the packets from the cloud.
  */
 #ifndef PROXY_SESSION_SESSION_PARTS_H
 #define PROXY_SESSION_SESSION_PARTS_H
@@ -59,6 +60,26 @@ void session_go_on(struct session *s);
    turn in which something went up or came down. */
 void session_end_turn(struct session *s);
 
+/* session_will.c */
+
+/* True when the cloud takes no will from the device, which has one. */
+bool session_keeps_will(const struct session *s, const struct mqtt_connect *c);
+/* Keeps it; false without memory. */
+NODISCARD bool session_keep_will(
+    struct session *s, const struct mqtt_connect *c);
+/* The session is to end for <why>, with these bytes for the device: true when
+   it goes on for a while without the device, to leave its will. */
+bool session_leave_will(
+    struct session *s, const struct fault *why, struct span last);
+/* Sends what is due of it, when a message may be put. */
+void session_send_will(struct session *s);
+/* Whether a PUBACK was for it. */
+bool session_will_acknowledged(
+    struct session *s, const struct mqtt_packet *puback);
+/* The link was lost while it was to be left. */
+void session_lose_will(struct session *s);
+void session_drop_will(struct session *s);
+
 /* session_publish.c */
 
 /* A PUBLISH of the device, of <total> bytes, of which <first> are here; its
@@ -66,6 +87,8 @@ void session_end_turn(struct session *s);
 bool session_take_publish(struct session *s, const struct mqtt_packet *p,
     struct span first, uint64_t total);
 void session_take_publish_piece(struct session *s, struct span piece);
+/* True when QoS 2 of the device goes up as QoS 1. */
+bool session_adapts_qos2(const struct session *s);
 /* PUBREL of the device. False: it has to wait. */
 bool session_take_pubrel(struct session *s, const struct mqtt_packet *p);
 /* PUBACK of the cloud, whose bytes may be changed. False: they pass. */

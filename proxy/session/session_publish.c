@@ -134,7 +134,7 @@ begin_handshake(struct session *s, const struct mqtt_packet *p,
 	return true;
 }
 
-static bool
+bool
 session_adapts_qos2(const struct session *s)
 {
 	return s->entry->contract->qos_max == 1 &&
@@ -260,8 +260,10 @@ session_take_puback(
 	case INBOUND_BAD:
 		link_fail(&s->link, WS_CLOSE_PROTOCOL_ERROR, &step.why);
 		return true;
-	case INBOUND_ANSWER:
 	case INBOUND_TAKEN:
+		(void)session_will_acknowledged(s, p);
+		break;
+	case INBOUND_ANSWER:
 	case INBOUND_WAIT:
 	case INBOUND_NO_MEMORY:
 		break;

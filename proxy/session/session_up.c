@@ -8,6 +8,8 @@
 
 #include "base/escape.h"
 
+enum { DISCONNECT_WITH_WILL = 0x04 }; /* 3.14.2.1 */
+
 /* What is kept of the device until a packet is whole. */
 static size_t
 whole_max(const struct session *s)
@@ -65,7 +67,11 @@ take_packet(struct session *s, const struct mqtt_packet *p, struct span packet)
 		session_answer_pings(s);
 		return true;
 	}
-	link_put(&s->link, WS_BINARY, packet, true);
+	s->will.wanted = type == MQTT_DISCONNECT &&
+			 p->reason_code == DISCONNECT_WITH_WILL &&
+			 s->will.state == WILL_KEPT;
+	if (!s->will.wanted)
+		link_put(&s->link, WS_BINARY, packet, true);
 	if (type == MQTT_DISCONNECT && !s->ended)
 		session_end_for(s, R_DEVICE_LEFT, "");
 	return true;

@@ -1,0 +1,262 @@
+/*
+ * The will of a device (3.1.2.5) for a cloud that takes none: kept here, and
+ * published by us over the link of the session that ends without DISCONNECT.
+ * The link is closed when the cloud has acknowledged it, or after a while.
+ */
+#include "session/session_parts.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "codec/mqtt_property.h"
+
+bool
+session_keeps_will(const struct session *s, const struct mqtt_connect *c)
+{
+	const struct contract *contract = s->entry->contract;
+
+	return c->has_will &&
+	       !(s->level >= 5 ? contract->will_5 : contract->will_3);
+}
+
+/* The will's properties as those of a PUBLISH: all but the delay. False without
+   memory. */
+static bool
+take_properties(struct session *s, struct span list, struct buffer *out)
+{
+	struct mqtt_property p;
+
+	while (mqtt_property_next(&list, &p) == PARSE_OK) {
+		if (p.id == MQTT_WILL_DELAY_INTERVAL)
+			s->will.delay_s = p.value;
+		else if (!buffer_append(out, p.whole))
+			return false;
+	}
+	return true;
+}
+
+bool
+session_keep_will(struct session *s, const struct mqtt_connect *c)
+{
+	const struct contract *contract = s->entry->contract;
+	bool retain = s->level >= 5 ? contract->retain_5 : contract->retain_3;
+	struct buffer properties = {0};
+	struct mqtt_packet p = {.header.type = MQTT_PUBLISH,
+	    .qos = c->will_qos,
+	    .retain = c->will_retain && retain,
+	    .packet_id = c->will_qos > 0,
+	    .topic = c->will_topic,
+	    .payload = c->will_payload};
+	uint8_t *out = NULL;
+	size_t n;
+
+	if (p.qos > contract->qos_max)
+		p.qos = (uint8_t)contract->qos_max;
+	s->will.qos = p.qos;
+	if (take_properties(s, c->will_properties, &properties)) {
+		p.properties = buffer_span(&properties);
+		n = mqtt_packet_size(&p, s->level);
+		out = n > 0 ? buffer_reserve(&s->will.packet, n) : NULL;
+	}
+	if (out != NULL) {
+		mqtt_packet_write(&p, s->level, out);
+		buffer_commit(&s->will.packet, n);
+		s->will.state = WILL_KEPT;
+	}
+	buffer_free(&properties);
+	return out != NULL;
+}
+
+/* ---- at the end ---- */
+
+static void
+tell_lost(const struct session *s, const char *detail)
+{
+	SLOG(LOG_WARNING, s, "will_lost", "detail=\"%s\"", detail);
+}
+
+void
+session_drop_will(struct session *s)
+{
+	if (s->will.state > WILL_KEPT)
+		(void)evtimer_del(&s->will.timer);
+	s->will.state = WILL_NONE;
+	buffer_wipe(&s->will.packet);
+}
+
+static void
+finish(struct session *s)
+{
+	struct fault why = s->will.why;
+
+	session_drop_will(s);
+	session_end(s, &why);
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *s = arg;
+
+	(void)fd;
+	(void)what;
+	if (s->will.state == WILL_DELAYED) {
+		s->will.state = WILL_DUE;
+		session_go_on(s);
+		return;
+	}
+	tell_lost(s, s->will.state == WILL_SENT
+			 ? "sent, but the cloud has not acknowledged it"
+			 : "its turn did not come in time");
+	finish(s);
+}
+
+/* MQTT-3.1.2-8: whoever does not say DISCONNECT leaves it. Not when the device
+   is expected back at once, nor at our own end. */
+static bool
+is_left(enum reason why)
+{
+	return why != R_DEVICE_LEFT && why != R_DRAINING &&
+	       why != R_ENTRY_CHANGED;
+}
+
+static bool
+set_timer(struct session *s, uint64_t ms)
+{
+	const struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
+	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+
+	return evtimer_add(&s->will.timer, &tv) == 0;
+}
+
+/* Begins to leave it; false: there is none to leave. */
+static bool
+begin(struct session *s, const struct fault *why, struct span last)
+{
+	const struct settings *settings = s->env->link.settings;
+	uint64_t ms = s->will.delay_s > 0 ? s->will.delay_s * UINT64_C(1000)
+					  : settings->ping_timeout_ms;
+
+	if (!s->accepted || (!is_left(why->why) && !s->will.wanted))
+		return false;
+	if (s->link.state != LINK_UP || s->up_left > 0) {
+		tell_lost(s, s->up_left > 0
+				 ? "the device left in the middle of a packet"
+				 : "the link to the cloud is gone");
+		return false;
+	}
+	(void)evtimer_assign(
+	    &s->will.timer, s->env->link.loop->base, on_timer, s);
+	if (!set_timer(s, ms)) {
+		tell_lost(s, reason_word(R_OUT_OF_MEMORY));
+		return false;
+	}
+	s->will.state = s->will.delay_s > 0 ? WILL_DELAYED : WILL_DUE;
+	s->will.why = *why;
+	device_close(&s->device, last);
+	session_go_on(s);
+	return true;
+}
+
+bool
+session_leave_will(struct session *s, const struct fault *why, struct span last)
+{
+	bool goes_on = false;
+
+	switch (s->will.state) {
+	case WILL_NONE:
+		return false;
+	case WILL_KEPT:
+		goes_on = begin(s, why, last);
+		break;
+	case WILL_DELAYED:
+		/* 3.1.3.2.2: a device that is back in time leaves none */
+		goes_on = why->why != R_TAKEN_OVER;
+		if (goes_on)
+			s->will.state = WILL_DUE;
+		break;
+	case WILL_DUE:
+	case WILL_QUEUED:
+		goes_on = true;
+		break;
+	case WILL_SENT:
+		break;
+	}
+	if (!goes_on)
+		session_drop_will(s);
+	return goes_on;
+}
+
+void
+session_lose_will(struct session *s)
+{
+	tell_lost(s, "the link to the cloud was lost");
+	finish(s);
+}
+
+/* Puts it, under an identifier of our own. False: not now. */
+static bool
+put(struct session *s)
+{
+	struct inbound *in = &s->memory->inbound;
+	struct span whole = buffer_span(&s->will.packet);
+	struct mqtt_packet p;
+	struct buffer packet = {0};
+	uint8_t *out;
+	size_t n;
+
+	if (!mqtt_packet_read(whole, s->level, MQTT_FROM_CLIENT, &p, NULL))
+		return false;
+	p.packet_id = s->will.qos > 0 ? inbound_pick_id(in) : 0;
+	if (s->will.qos > 0 && p.packet_id == 0)
+		return false;
+	n = mqtt_packet_size(&p, s->level);
+	out = buffer_reserve(&packet, n);
+	if (out == NULL) {
+		if (s->will.qos > 0)
+			inbound_return(in, p.packet_id);
+		return false;
+	}
+	mqtt_packet_write(&p, s->level, out);
+	buffer_commit(&packet, n);
+	s->will.state = s->will.qos > 0 ? WILL_SENT : WILL_QUEUED;
+	s->will.packet_id = p.packet_id;
+	session_put_message(s, buffer_span(&packet));
+	buffer_free(&packet);
+	return true;
+}
+
+void
+session_send_will(struct session *s)
+{
+	struct span whole = buffer_span(&s->will.packet);
+	struct flow *f = &s->memory->flow;
+	const struct flow_publish publish = {.qos = s->will.qos > 0,
+	    .bytes = whole.n,
+	    .packet = whole,
+	    .in_flight = s->memory->inbound.in_flight};
+	enum flow_verdict verdict = FLOW_PASS;
+
+	if (s->will.state == WILL_DUE) {
+		if (flow_is_on(f))
+			verdict = flow_admit(f, &publish, clock_mono_ms());
+		if (verdict == FLOW_TAKEN)
+			s->will.state = WILL_QUEUED;
+		else if (verdict == FLOW_WAIT || !put(s))
+			return;
+	}
+	if (s->will.state == WILL_QUEUED && flow_queued(f) == 0) {
+		SLOG(LOG_INFO, s, "will_sent", "qos=%u", s->will.qos);
+		finish(s);
+	}
+}
+
+bool
+session_will_acknowledged(struct session *s, const struct mqtt_packet *puback)
+{
+	if (s->will.state != WILL_SENT ||
+	    puback->packet_id != s->will.packet_id)
+		return false;
+	SLOG(LOG_INFO, s, "will_sent", "qos=%u", s->will.qos);
+	finish(s);
+	return true;
+}
