@@ -133,13 +133,14 @@ log_end(const struct session *s, const struct fault *why)
 	SLOG(level, s, "session_end",
 	    "reason=%s host=%s port=%u seconds=%llu up_packets=%llu "
 	    "up_bytes=%llu"
-	    " down_packets=%llu down_bytes=%llu detail=\"%s\" hint=\"%s\"",
+	    " down_packets=%llu down_bytes=%llu qos2_ended=%u"
+	    " retain_cleared=%u refused=%u detail=\"%s\" hint=\"%s\"",
 	    reason_word(why->why), s->entry->host, link_port(&s->link),
 	    (unsigned long long)(clock_mono_ms() - s->began_ms) / 1000,
 	    (unsigned long long)s->up.packets, (unsigned long long)s->up.bytes,
 	    (unsigned long long)s->down.packets,
-	    (unsigned long long)s->down.bytes, why->text,
-	    reason_hint(why->why));
+	    (unsigned long long)s->down.bytes, s->qos2_ended, s->retain_cleared,
+	    s->refused, why->text, reason_hint(why->why));
 }
 
 /*
@@ -224,8 +225,7 @@ point_to(struct session *s, struct credmap *map, const struct credential *entry)
 }
 
 static void
-go_on_as(
-    struct session *s, struct credmap *map, const struct credential *entry)
+go_on_as(struct session *s, struct credmap *map, const struct credential *entry)
 {
 	point_to(s, map, entry);
 	session_keep_to_limits(s);

@@ -106,6 +106,8 @@ struct session {
 	uint64_t up_left;  /* of a packet that travels in fragments */
 	bool up_dropped;   /* it does not go up */
 	unsigned refused;  /* QoS 0 that the cloud would not take */
+	unsigned retain_cleared;
+	unsigned qos2_ended; /* went up as QoS 1 */
 	struct traffic up;
 	/* down */
 	struct mqtt_stream down_stream;

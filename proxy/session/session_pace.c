@@ -201,6 +201,22 @@ log_flow(struct session *s, bool last)
 	    (unsigned long long)qos1[FLOW_WAITED_MS]);
 }
 
+/* How long the cloud may still take for the PUBACK that the device is not read
+   for; FLOW_NEVER: for ever, none is due. */
+static uint64_t
+answer_wait_ms(const struct session *s)
+{
+	uint64_t most_ms = s->env->link.settings->cloud_write_timeout_ms;
+	uint64_t waited_ms = 0;
+
+	if (flow_is_on(&s->memory->flow))
+		waited_ms =
+		    flow_puback_wait_ms(&s->memory->flow, clock_mono_ms());
+	if (waited_ms == 0)
+		return FLOW_NEVER;
+	return waited_ms < most_ms ? most_ms - waited_ms : 0;
+}
+
 /* Sets the timer for what only time brings. */
 static void
 wait_for_turn(struct session *s)
@@ -211,6 +227,8 @@ wait_for_turn(struct session *s)
 
 	if (flow_is_on(f) && can_push(s))
 		ms = flow_wait_ms(f, clock_mono_ms());
+	if (ms > answer_wait_ms(s))
+		ms = answer_wait_ms(s);
 	if (ms == FLOW_NEVER) {
 		(void)evtimer_del(&s->pace);
 		return;
@@ -246,6 +264,18 @@ session_go_on(struct session *s)
 	session_end_turn(s);
 }
 
+/* It takes bytes, but does nothing with them. */
+static void
+end_for_puback(struct session *s)
+{
+	struct fault why;
+
+	(void)fault_set(&why, R_CLOUD_STUCK,
+	    "no PUBACK for %u messages in flight",
+	    s->memory->inbound.in_flight);
+	link_fail(&s->link, WS_CLOSE_NORMAL, &why);
+}
+
 static void
 on_pace(evutil_socket_t fd, short what, void *arg)
 {
@@ -254,7 +284,10 @@ on_pace(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	log_flow(s, false);
-	session_go_on(s);
+	if (answer_wait_ms(s) == 0)
+		end_for_puback(s);
+	else
+		session_go_on(s);
 }
 
 void

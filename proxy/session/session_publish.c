@@ -111,6 +111,7 @@ begin_handshake(struct session *s, const struct mqtt_packet *p,
 	inbound_publish(&s->memory->inbound, p, s->level, &step);
 	switch (step.move) {
 	case INBOUND_PASS:
+		s->qos2_ended += p->qos == 2;
 		set_first_byte(first, step.first_byte);
 		send_up(s, first, total);
 		return true;
@@ -204,6 +205,7 @@ session_take_publish(struct session *s, const struct mqtt_packet *given,
 	}
 	if (p.retain && !takes_retain(s)) {
 		p.retain = false;
+		s->retain_cleared++;
 		set_first_byte(first, first.p[0] & (uint8_t)~RETAIN_BIT);
 	}
 	if (!may_go(s, &p, first, total, &queued))

@@ -53,6 +53,9 @@ take_packet(struct session *s, const struct mqtt_packet *p, struct span packet)
 
 	if (type == MQTT_PUBLISH)
 		return session_take_publish(s, p, packet, packet.n);
+	/* what it has sent before goes first */
+	if (type == MQTT_DISCONNECT && flow_queued(&s->memory->flow) > 0)
+		return false;
 	if (s->adapts && is_subscribe && !session_take_subscribe(s, p, packet))
 		return false;
 	if (s->adapts && type == MQTT_PUBREL && !session_take_pubrel(s, p))

@@ -33,12 +33,12 @@ enum contract_cloud { CONTRACT_CLOUDS(X) CONTRACT_CLOUD_COUNT };
  * value for none (a broker that takes everything), least, most, live, what it
  * is. Kinds: COUNT (a number), BYTES (K and M understood, 1024-based), SECONDS
  * (a time in whole seconds), BOOL (no or yes). Bounds are numbers, in bytes and
- * seconds. live: a change counts for sessions that run; otherwise it is part of
- * their login (what was signed up for, and the will), and they end by it.
+ * seconds. live: a change counts for sessions that run; otherwise they have begun
+ * by it (what was signed up for, the will, what waits for an answer) and end.
  */
 /* clang-format off */
 #define CONTRACT(X, x) \
-X(x, qos_max,          COUNT,   "1",     "2",      0, 2, true,  "the highest QoS of a PUBLISH and of a subscription") \
+X(x, qos_max,          COUNT,   "1",     "2",      0, 2, false, "the highest QoS of a PUBLISH and of a subscription") \
 X(x, will_3,           BOOL,    "no",    "yes",    0, 1, false, "takes a will from devices of MQTT 3.1 and 3.1.1") \
 X(x, will_5,           BOOL,    "yes",   "yes",    0, 1, false, "takes a will from devices of MQTT 5") \
 X(x, retain_3,         BOOL,    "no",    "yes",    0, 1, true,  "takes retained messages from devices of MQTT 3.1 and 3.1.1") \
@@ -46,13 +46,13 @@ X(x, retain_5,         BOOL,    "yes",   "yes",    0, 1, true,  "takes retained 
 X(x, keep_alive_min,   SECONDS, "30s",   "0",      0, 65535, false, "the least keep-alive") \
 X(x, keep_alive_max,   SECONDS, "1200s", "65535s", 1, 65535, false, "the most keep-alive") \
 X(x, keep_alive_zero,  SECONDS, "300s",  "0",      0, 65535, false, "the keep-alive signed up for when the device has none (0); 0: that passes") \
-X(x, filters_per_subscribe, COUNT, "8",  "0",      0, 65535, true,  "topic filters in one SUBSCRIBE or UNSUBSCRIBE; 0: no limit") \
+X(x, filters_per_subscribe, COUNT, "8",  "0",      0, 65535, false, "topic filters in one SUBSCRIBE or UNSUBSCRIBE; 0: no limit") \
 X(x, subscriptions_max, COUNT,  "100",   "0",      0, 1000000, true, "subscriptions of one device; 0: no limit") \
 X(x, message_max,      BYTES,   "256K",  "0",      0, 268435456, true, "the longest payload; 0: no limit") \
 X(x, topic_max,        COUNT,   "128",   "0",      0, 65535, true,  "the longest topic, in bytes; 0: no limit") \
 X(x, topic_slashes_max, COUNT,  "7",     "0",      0, 65535, true,  "the most slashes in a topic; 0: no limit") \
-X(x, qos0_per_second,  COUNT,   "30",    "0",      0, 1000000, true, "messages of QoS 0 from one device in a second; 0: no limit") \
-X(x, qos1_per_second,  COUNT,   "10",    "0",      0, 1000000, true, "messages of QoS 1 from one device in a second; 0: no limit") \
+X(x, qos0_per_second,  COUNT,   "30",    "0",      0, 1000, true, "messages of QoS 0 from one device in a second; 0: no limit") \
+X(x, qos1_per_second,  COUNT,   "10",    "0",      0, 1000, true, "messages of QoS 1 from one device in a second; 0: no limit") \
 X(x, bytes_per_second, BYTES,   "1M",    "0",      0, 1073741824, true, "bytes from one device in a second, of whole packets; 0: no limit") \
 X(x, inflight_max,     COUNT,   "100",   "0",      0, 65535, true,  "messages of QoS 1 from one device that are not acknowledged yet; 0: no limit") \
 X(x, one_session,      BOOL,    "yes",   "yes",    0, 1, true,  "takes one session of a device, and ends the older one")
