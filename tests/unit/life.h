@@ -23,6 +23,7 @@ struct life {
 	struct cloud cloud;
 	enum transport transport;
 	struct lan lan;
+	const char *contract; /* NULL: none, every packet passes as it is */
 	struct credmap *map;
 	const struct credential *entry;
 	struct session_env env;
@@ -58,14 +59,25 @@ life_map(struct life *l, const char *more)
 	    "product_key = a1B2c3D4e5F\ndevice_name = pump_7\n"
 	    "device_secret = 0123456789abcdef0123456789abcdef\n"
 	    "timestamp = 789\nhost = 127.0.0.1\nport = %u\n"
-	    "mqtts_port = %u\ntransports = %s\n%s",
-	    l->cloud.port, l->cloud.port, transport_word(l->transport), more);
+	    "mqtts_port = %u\ntransports = %s\ncontract = %s\n%s",
+	    l->cloud.port, l->cloud.port, transport_word(l->transport),
+	    l->contract != NULL ? l->contract : "none", more);
 	path = scratch_write(l->rig.scratch, "devices.ini",
 	    (struct span){(const uint8_t *)text, strlen(text)});
 	map = credmap_load(path, l->rig.settings, &l->rig.scratch->complaints);
 	if (map == NULL)
 		fail_msg("%s", l->rig.scratch->told);
 	return map;
+}
+
+/* From now on devices get the entry of such a map. */
+static inline void
+life_use(struct life *l, const char *contract, const char *more)
+{
+	credmap_unref(l->map);
+	l->contract = contract;
+	l->map = life_map(l, more);
+	l->entry = credmap_at(l->map, 0);
 }
 
 static inline void

@@ -310,9 +310,7 @@ test_wrong_name_without_memory(void **state)
 	struct life *l = *state;
 
 	life_open(l, true);
-	credmap_unref(l->map);
-	l->map = life_map(l, "server_name = cloud.test\n");
-	l->entry = credmap_at(l->map, 0);
+	life_use(l, NULL, "server_name = cloud.test\n");
 	check_never_trusted(l,
 	    pki_server(&l->pki, "IP:127.0.0.1,DNS:cloud.example", -PKI_DAY_S,
 		PKI_DAY_S),

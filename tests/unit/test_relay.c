@@ -29,7 +29,7 @@ enum {
 };
 
 /* One direction: what is sent, and what must come of it. */
-struct flow {
+struct course {
 	const char *name;
 	enum mqtt_direction from;
 	uint8_t level;
@@ -54,7 +54,7 @@ struct flow {
 static struct {
 	struct life *life;
 	uint32_t seed;
-	struct flow up, down;
+	struct course up, down;
 	bool silent; /* the device is, until the session has sent a ping */
 	unsigned silences;
 	bool wants_pings;
@@ -80,7 +80,7 @@ static struct {
 
 /* Below <n>, out of the random numbers of the cuts. */
 static unsigned
-any(struct flow *f, unsigned n)
+any(struct course *f, unsigned n)
 {
 	unsigned got;
 
@@ -91,7 +91,7 @@ any(struct flow *f, unsigned n)
 }
 
 static size_t
-any_cut(struct flow *f)
+any_cut(struct course *f)
 {
 	static const unsigned at_most[CUTS] = {
 	    1, 2, 5, 30, 130, 300, 1500, CUT_MAX};
@@ -122,7 +122,7 @@ ends_here(enum mqtt_type type)
 
 /* The next packet: to be sent and, unless it ends here, to come. */
 static void
-make_packet(struct flow *f)
+make_packet(struct course *f)
 {
 	static uint8_t big[MQTT_HEADER_MAX + 4 + BIG_MAX];
 	static struct bytes small;
@@ -153,7 +153,7 @@ make_packet(struct flow *f)
 
 /* The cloud's answers to the session's own pings, between two packets. */
 static void
-answer_own_pings(struct flow *f)
+answer_own_pings(struct course *f)
 {
 	for (; play.own_due > 0; play.own_due--) {
 		assert_true(buffer_append(&f->stream, SPAN_OF("\xd0\x00")));
@@ -165,7 +165,7 @@ answer_own_pings(struct flow *f)
 /* Takes up to <n> bytes off the stream, which is made as it goes. When the
    device falls silent, that may be within a packet. */
 static size_t
-take_stream(struct flow *f, uint8_t *to, size_t n)
+take_stream(struct course *f, uint8_t *to, size_t n)
 {
 	bool up = f->from == MQTT_FROM_CLIENT;
 
@@ -189,7 +189,8 @@ take_stream(struct flow *f, uint8_t *to, size_t n)
 }
 
 static void
-put_frame(struct flow *f, enum ws_opcode opcode, bool fin, struct span payload)
+put_frame(
+    struct course *f, enum ws_opcode opcode, bool fin, struct span payload)
 {
 	uint8_t *to = buffer_reserve(&f->wire, WS_HEADER_MAX + payload.n);
 
@@ -198,7 +199,7 @@ put_frame(struct flow *f, enum ws_opcode opcode, bool fin, struct span payload)
 }
 
 static void
-put_data(struct flow *f, bool fin, struct span payload)
+put_data(struct course *f, bool fin, struct span payload)
 {
 	put_frame(f, play.down_mid_message ? WS_CONTINUATION : WS_BINARY, fin,
 	    payload);
@@ -219,7 +220,7 @@ ping_payload(uint32_t number)
 }
 
 static void
-put_control_frames(struct flow *f)
+put_control_frames(struct course *f)
 {
 	unsigned kind = any(f, 16);
 
@@ -233,7 +234,7 @@ put_control_frames(struct flow *f)
 
 /* Puts more on the empty wire; false: there is nothing more for now. */
 static bool
-fill_wire(struct flow *f)
+fill_wire(struct course *f)
 {
 	static uint8_t bytes[CUT_MAX];
 	struct span some = {bytes, take_stream(f, bytes, any_cut(f))};
@@ -250,7 +251,7 @@ fill_wire(struct flow *f)
 
 /* Writes what goes at once; what it returns is 0 when nothing does. */
 static size_t
-write_some(const struct flow *f, struct span bytes)
+write_some(const struct course *f, struct span bytes)
 {
 	struct life *l = play.life;
 	ssize_t put;
@@ -271,7 +272,7 @@ write_some(const struct flow *f, struct span bytes)
 
 /* Sends a few pieces, now one, now more before the loop turns. */
 static void
-pump(struct flow *f)
+pump(struct course *f)
 {
 	while (f->wire.n > 0 || fill_wire(f)) {
 		struct span next = buffer_span(&f->wire);
@@ -294,7 +295,7 @@ pump(struct flow *f)
 
 /* Between two packets: looks at the next one due. */
 static void
-begin_packet(struct flow *f)
+begin_packet(struct course *f)
 {
 	struct mqtt_header h;
 
@@ -307,7 +308,7 @@ begin_packet(struct flow *f)
 
 /* Takes off <in> what belongs to one packet, which must be the next. */
 static void
-check_packet(struct flow *f, struct span *in)
+check_packet(struct course *f, struct span *in)
 {
 	struct span got;
 
@@ -323,7 +324,7 @@ check_packet(struct flow *f, struct span *in)
 /* Now and then the far end does not read, until the session takes no more of
    what is sent, or nothing is. */
 static bool
-far_end_reads(struct flow *f, bool takes_no_more)
+far_end_reads(struct course *f, bool takes_no_more)
 {
 	bool up = f->from == MQTT_FROM_CLIENT;
 	bool more = f->wire.n > 0 ||
@@ -343,7 +344,7 @@ far_end_reads(struct flow *f, bool takes_no_more)
 
 /* One that is not answered may only be followed by one that is. */
 static void
-check_pong(struct flow *f, struct span payload)
+check_pong(struct course *f, struct span payload)
 {
 	uint32_t number;
 
@@ -356,7 +357,7 @@ check_pong(struct flow *f, struct span payload)
 
 /* A ping of the session's own has come to the cloud. */
 static void
-note_own_ping(struct flow *f)
+note_own_ping(struct course *f)
 {
 	must(f, play.wants_pings);
 	play.own_pings++;
@@ -367,8 +368,8 @@ note_own_ping(struct flow *f)
 /* Packets that come one behind the other; between two of them may stand one of
    type <ping>, which <note> is told of. */
 static void
-take_packets(struct flow *f, struct buffer *bytes, enum mqtt_type ping,
-    void (*note)(struct flow *f))
+take_packets(struct course *f, struct buffer *bytes, enum mqtt_type ping,
+    void (*note)(struct course *f))
 {
 	struct span in = buffer_span(bytes);
 
@@ -389,7 +390,7 @@ take_packets(struct flow *f, struct buffer *bytes, enum mqtt_type ping,
 
 /* One packet is one message; a ping of the session's own is one, too. */
 static void
-check_message(struct flow *f, const struct frame *got)
+check_message(struct course *f, const struct frame *got)
 {
 	struct span in = frame_span(got);
 
@@ -408,7 +409,7 @@ check_message(struct flow *f, const struct frame *got)
 }
 
 static void
-take_at_cloud(struct flow *f)
+take_at_cloud(struct course *f)
 {
 	struct life *l = play.life;
 	struct frame got;
@@ -432,13 +433,13 @@ take_at_cloud(struct flow *f)
 
 /* A PINGRESP has come to the device. */
 static void
-note_answer(struct flow *f)
+note_answer(struct course *f)
 {
 	must(f, ++play.answers <= play.up.pings);
 }
 
 static void
-take_at_device(struct flow *f)
+take_at_device(struct course *f)
 {
 	struct life *l = play.life;
 
@@ -452,12 +453,12 @@ take_at_device(struct flow *f)
 /* ---- a run ---- */
 
 static void
-open_flow(struct flow *f, const char *name, enum mqtt_direction from,
+open_flow(struct course *f, const char *name, enum mqtt_direction from,
     uint8_t level, unsigned packets)
 {
 	uint32_t salt = play.seed * 64 + level * 4 + (unsigned)from * 2 + 1;
 
-	*f = (struct flow){.name = name,
+	*f = (struct course){.name = name,
 	    .from = from,
 	    .level = level,
 	    .left = packets,
@@ -467,7 +468,7 @@ open_flow(struct flow *f, const char *name, enum mqtt_direction from,
 }
 
 static void
-close_flow(struct flow *f)
+close_flow(struct course *f)
 {
 	buffer_free(&f->stream);
 	buffer_free(&f->wire);
@@ -475,7 +476,7 @@ close_flow(struct flow *f)
 }
 
 static bool
-is_over(const struct flow *f)
+is_over(const struct course *f)
 {
 	return f->left == 0 && f->stream.n == 0 && f->wire.n == 0 &&
 	       f->due.n == 0;

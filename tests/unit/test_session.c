@@ -106,24 +106,24 @@ static void
 test_keep_alive_is_clamped(void **state)
 {
 	static const struct {
-		const char *contract;
+		const char *contract, *more;
 		uint16_t device_s, cloud_s;
 		uint64_t silence_ms, ping_ms;
 	} rows[] = {
-	    {"", 0, 300, 3600000, 60000},
-	    {"", 1, 30, 1500, 30000},
-	    {"", 30, 30, 45000, 30000},
-	    {"", 45, 45, 67500, 45000},
-	    {"", 1200, 1200, 1800000, 60000},
-	    {"", 65535, 1200, 98302500, 60000},
-	    {"keep_alive_max = 400s\n", 401, 400, 601500, 60000},
-	    {"keep_alive_min = 20s\n", 10, 20, 15000, 20000},
-	    {"keep_alive_zero = 40s\n", 0, 40, 3600000, 40000},
-	    {"keep_alive_zero = 0\n", 0, 0, 3600000, 60000},
-	    {"contract = none\n", 0, 0, 3600000, 60000},
-	    {"contract = none\n", 1, 1, 1500, 1000},
-	    {"contract = none\n", 65535, 65535, 98302500, 60000},
-	    {"contract = none\nkeep_alive = 7s\n", 0, 7, 3600000, 7000},
+	    {"aliyun", "", 0, 300, 3600000, 60000},
+	    {"aliyun", "", 1, 30, 1500, 30000},
+	    {"aliyun", "", 30, 30, 45000, 30000},
+	    {"aliyun", "", 45, 45, 67500, 45000},
+	    {"aliyun", "", 1200, 1200, 1800000, 60000},
+	    {"aliyun", "", 65535, 1200, 98302500, 60000},
+	    {"aliyun", "keep_alive_max = 400s\n", 401, 400, 601500, 60000},
+	    {"aliyun", "keep_alive_min = 20s\n", 10, 20, 15000, 20000},
+	    {"aliyun", "keep_alive_zero = 40s\n", 0, 40, 3600000, 40000},
+	    {"aliyun", "keep_alive_zero = 0\n", 0, 0, 3600000, 60000},
+	    {"none", "", 0, 0, 3600000, 60000},
+	    {"none", "", 1, 1, 1500, 1000},
+	    {"none", "", 65535, 65535, 98302500, 60000},
+	    {"none", "keep_alive = 7s\n", 0, 7, 3600000, 7000},
 	};
 	struct life *l = *state;
 
@@ -132,9 +132,7 @@ test_keep_alive_is_clamped(void **state)
 		    .level = 4, .keep_alive_s = rows[i].device_s};
 		struct frame f;
 
-		credmap_unref(l->map);
-		l->map = life_map(l, rows[i].contract);
-		l->entry = credmap_at(l->map, 0);
+		life_use(l, rows[i].contract, rows[i].more);
 		assert_true(life_try_begin(l, &c, SPAN_OF("")));
 		cloud_welcome(&l->cloud);
 		f = cloud_frame(&l->cloud);
