@@ -191,19 +191,31 @@ publish_qos1(struct inbound *in, const struct mqtt_packet *p,
 	}
 }
 
+/* The oldest one of a connection before, or NULL. */
+static struct inbound_record *
+oldest_old(const struct inbound *in)
+{
+	for (size_t i = 0; i < in->n; i++)
+		if (in->records[i].old)
+			return &in->records[i];
+	return NULL;
+}
+
+static bool
+has_room(const struct inbound *in)
+{
+	return in->qos2 < INBOUND_QOS2_MAX || oldest_old(in) != NULL;
+}
+
 /* Makes room for a handshake; false: there is none. */
 static bool
 make_room(struct inbound *in)
 {
-	if (in->qos2 < INBOUND_QOS2_MAX)
-		return true;
-	for (size_t i = 0; i < in->n; i++) {
-		if (in->records[i].old) {
-			drop(in, &in->records[i]);
-			return true;
-		}
-	}
-	return false;
+	if (!has_room(in))
+		return false;
+	if (in->qos2 >= INBOUND_QOS2_MAX)
+		drop(in, oldest_old(in));
+	return true;
 }
 
 static void
@@ -257,6 +269,26 @@ inbound_publish(struct inbound *in, const struct mqtt_packet *p, uint8_t level,
 		publish_again(in, p, r, level, out);
 	else
 		bad_in_use(out, p);
+}
+
+bool
+inbound_goes_up(const struct inbound *in, const struct mqtt_packet *p)
+{
+	const struct inbound_record *r = find(in, p->packet_id);
+
+	if (is_full(in) || (r != NULL && r->state == OWN))
+		return false;
+	if (p->qos == 1)
+		return r == NULL || !is_qos2(r) || r->old;
+	return r == NULL ? has_room(in) : r->state == SENT && r->due == 0;
+}
+
+bool
+inbound_has_qos2(const struct inbound *in, uint16_t packet_id)
+{
+	const struct inbound_record *r = find(in, packet_id);
+
+	return r != NULL && is_qos2(r);
 }
 
 void

@@ -95,6 +95,15 @@ void inbound_publish(struct inbound *in, const struct mqtt_packet *p,
     uint8_t level, struct inbound_step *out);
 
 /*
+ * True when inbound_publish() would let <p> PASS, if there is memory. What has
+ * no way up needs no turn there either.
+ */
+bool inbound_goes_up(const struct inbound *in, const struct mqtt_packet *p);
+
+/* True while a handshake of QoS 2 is held here under this identifier. */
+bool inbound_has_qos2(const struct inbound *in, uint16_t packet_id);
+
+/*
  * <p> is a PUBREL of the device: ANSWER, PUBCOMP, whether the identifier is
  * known or not, which level 5 tells with 0x92 (3.7.2.1). BAD: its PUBLISH has
  * had no PUBREC yet on this connection.

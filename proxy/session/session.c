@@ -250,7 +250,8 @@ end_if_changed(struct session *s, const struct credential *entry)
 				  ? credential_refuses(entry, &s->address)
 				  : R_ENTRY_REMOVED;
 
-	if (refused == R_NONE && !credential_same(s->entry, entry))
+	if (refused == R_NONE && (!credential_same(s->entry, entry) ||
+				     session_adapts_too_late(s, entry)))
 		refused = R_ENTRY_CHANGED;
 	if (refused != R_NONE)
 		session_end_for(s, refused, "");
@@ -265,8 +266,9 @@ session_remap(struct session *s, struct credmap *fresh)
 		return;
 	entry = credmap_by_identity(
 	    fresh, s->entry->product_key, s->entry->device_name);
-	end_if_changed(s, entry);
-	/* it may still leave the device's will */
+	/* the will of a device that is gone needs its link, and no login */
+	if (entry == NULL || s->will.state <= WILL_KEPT)
+		end_if_changed(s, entry);
 	if (s->ended || entry == NULL || s->will.state > WILL_KEPT)
 		let_map_go(s);
 	else

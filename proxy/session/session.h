@@ -101,7 +101,8 @@ struct session {
 	struct subscribing subscribing;
 	struct will will;
 	struct event pace; /* when more may go up */
-	bool adapts;       /* the cloud has no QoS 2, or takes fewer filters */
+	bool adapts;       /* what is under way is known here: the cloud has no
+			      QoS 2, takes fewer filters, or no will */
 	bool held;         /* the device is not read until one of them went */
 	uint64_t up_left;  /* of a packet that travels in fragments */
 	bool up_dropped;   /* it does not go up */

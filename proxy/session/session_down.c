@@ -336,6 +336,13 @@ session_take_cloud_data(void *arg, const struct ws_event *ev)
 }
 
 void
+session_pause_link(struct session *s)
+{
+	if (!s->ended)
+		link_pause(&s->link, s->device.out.n > 0);
+}
+
+void
 session_end_batch(void *arg)
 {
 	struct session *s = arg;
@@ -343,8 +350,7 @@ session_end_batch(void *arg)
 	session_write_run(s);
 	session_answer_pings(s);
 	session_go_on(s);
-	if (!s->ended)
-		link_pause(&s->link, !device_takes(&s->device));
+	session_pause_link(s);
 }
 
 void
@@ -354,6 +360,5 @@ session_on_device_room(void *arg)
 
 	session_answer_pings(s);
 	session_go_on(s);
-	if (!s->ended)
-		link_pause(&s->link, !device_takes(&s->device));
+	session_pause_link(s);
 }

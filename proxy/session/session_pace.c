@@ -7,7 +7,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { LEAST_MS = 1 };
+enum {
+	LEAST_MS = 1,
+	/* when what is due can only go after the device has read */
+	BLOCKED_MS = 100
+};
 
 static struct flow_limits
 limits_of(const struct credential *entry)
@@ -122,7 +126,7 @@ write_part(struct session *s)
 	struct buffer packet = {0};
 	enum subscribing_to to;
 
-	if (s->subscribing.count == 0)
+	if (s->subscribing.count == 0 || !session_can_answer(s))
 		return false;
 	to = subscribing_next(&s->subscribing, &rules, &packet);
 	account(s, before);
@@ -233,8 +237,8 @@ wait_for_turn(struct session *s)
 		(void)evtimer_del(&s->pace);
 		return;
 	}
-	if (ms < LEAST_MS)
-		ms = LEAST_MS;
+	if (ms == 0)
+		ms = session_can_answer(s) ? LEAST_MS : BLOCKED_MS;
 	tv = (struct timeval){.tv_sec = (time_t)(ms / 1000),
 	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 	if (evtimer_add(&s->pace, &tv) != 0)
@@ -244,7 +248,7 @@ wait_for_turn(struct session *s)
 void
 session_end_turn(struct session *s)
 {
-	while (can_push(s) && session_can_answer(s))
+	while (can_push(s))
 		if (!write_part(s) && !push_queued(s))
 			break;
 	if (can_push(s))
@@ -290,14 +294,26 @@ on_pace(evutil_socket_t fd, short what, void *arg)
 		session_go_on(s);
 }
 
+static bool
+must_adapt(const struct contract *c)
+{
+	return c->qos_max < 2 || c->filters_per_subscribe > 0 ||
+	       c->inflight_max > 0;
+}
+
+bool
+session_adapts_too_late(const struct session *s, const struct credential *entry)
+{
+	return !s->adapts && must_adapt(entry->contract);
+}
+
 void
 session_begin_pace(struct session *s)
 {
-	const struct contract *c = s->entry->contract;
-
 	(void)evtimer_assign(&s->pace, s->env->link.loop->base, on_pace, s);
 	subscribing_init(&s->subscribing, s->level);
-	s->adapts = c->qos_max < 2 || c->filters_per_subscribe > 0;
+	s->adapts =
+	    must_adapt(s->entry->contract) || s->will.state != WILL_NONE;
 	session_keep_to_limits(s);
 }
 

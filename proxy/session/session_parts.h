@@ -45,6 +45,10 @@ void session_put_message(struct session *s, struct span packet);
 /* When the session begins, and when it has ended. */
 void session_begin_pace(struct session *s);
 void session_end_pace(struct session *s);
+/* True when <entry> wants packets of this session adapted, whose identifiers
+   are not known here. */
+bool session_adapts_too_late(
+    const struct session *s, const struct credential *entry);
 /* Its entry has come, or another one. */
 void session_keep_to_limits(struct session *s);
 /* SUBSCRIBE or UNSUBSCRIBE of the device. False: it has to wait. */
@@ -89,6 +93,8 @@ bool session_take_publish(struct session *s, const struct mqtt_packet *p,
 void session_take_publish_piece(struct session *s, struct span piece);
 /* True when QoS 2 of the device goes up as QoS 1. */
 bool session_adapts_qos2(const struct session *s);
+/* True when a handshake of the device under this identifier is held here. */
+bool session_ends_qos2(const struct session *s, uint16_t packet_id);
 /* PUBREL of the device. False: it has to wait. */
 bool session_take_pubrel(struct session *s, const struct mqtt_packet *p);
 /* PUBACK of the cloud, whose bytes may be changed. False: they pass. */
@@ -117,6 +123,8 @@ void session_on_device_room(void *arg);
  */
 NODISCARD bool session_keep_properties(
     const struct session *s, struct span list, struct buffer *kept);
+/* The cloud is read unless something is kept for the device. */
+void session_pause_link(struct session *s);
 /* Writes what has been collected for the device. */
 void session_write_run(struct session *s);
 /* Writes the PINGRESPs owed to the device, where one may stand. */

@@ -142,6 +142,14 @@ session_adapts_qos2(const struct session *s)
 	       s->entry->policies.qos2 == QOS2_ADAPT;
 }
 
+bool
+session_ends_qos2(const struct session *s, uint16_t packet_id)
+{
+	return s->adapts &&
+	       (s->entry->contract->qos_max < 2 ||
+		   inbound_has_qos2(&s->memory->inbound, packet_id));
+}
+
 static bool
 takes_qos(const struct session *s, uint8_t qos)
 {
@@ -188,13 +196,15 @@ session_take_publish(struct session *s, const struct mqtt_packet *given,
 {
 	uint64_t head_bytes = (uint64_t)(given->payload.p - first.p);
 	struct mqtt_packet p = *given;
+	bool ends_here = p.qos == 2 ? session_ends_qos2(s, p.packet_id)
+				    : p.qos == 1 && s->adapts;
 	struct fault why;
 	uint8_t code;
 	bool queued;
 
-	if (p.qos > 0 && !session_can_answer(s))
-		return false;
 	if (objects(s, &p, total - head_bytes, &code, &why)) {
+		if (p.qos > 0 && !session_can_answer(s))
+			return false;
 		leave_out(s, first, total);
 		refuse(s, &p, code, &why);
 		return true;
@@ -208,13 +218,18 @@ session_take_publish(struct session *s, const struct mqtt_packet *given,
 		s->retain_cleared++;
 		set_first_byte(first, first.p[0] & (uint8_t)~RETAIN_BIT);
 	}
+	if (p.qos == 2 && ends_here && !session_can_answer(s))
+		return false;
+	/* what does not go up asks for no turn */
+	if (ends_here && !inbound_goes_up(&s->memory->inbound, &p))
+		return begin_handshake(s, &p, first, total);
 	if (!may_go(s, &p, first, total, &queued))
 		return false;
 	s->up.packets++;
 	s->up.bytes += first.n;
 	if (queued)
 		return true;
-	if (p.qos > 0 && s->adapts)
+	if (ends_here)
 		return begin_handshake(s, &p, first, total);
 	send_up(s, first, total);
 	return true;

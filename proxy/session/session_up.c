@@ -49,20 +49,23 @@ static bool
 take_packet(struct session *s, const struct mqtt_packet *p, struct span packet)
 {
 	enum mqtt_type type = p->header.type;
-	bool is_subscribe = type == MQTT_SUBSCRIBE || type == MQTT_UNSUBSCRIBE;
+	bool is_subscribe =
+	    s->adapts && (type == MQTT_SUBSCRIBE || type == MQTT_UNSUBSCRIBE);
+	bool is_pubrel =
+	    type == MQTT_PUBREL && session_ends_qos2(s, p->packet_id);
 
 	if (type == MQTT_PUBLISH)
 		return session_take_publish(s, p, packet, packet.n);
 	/* what it has sent before goes first */
 	if (type == MQTT_DISCONNECT && flow_queued(&s->memory->flow) > 0)
 		return false;
-	if (s->adapts && is_subscribe && !session_take_subscribe(s, p, packet))
+	if (is_subscribe && !session_take_subscribe(s, p, packet))
 		return false;
-	if (s->adapts && type == MQTT_PUBREL && !session_take_pubrel(s, p))
+	if (is_pubrel && !session_take_pubrel(s, p))
 		return false;
 	s->up.packets++;
 	s->up.bytes += packet.n;
-	if (s->adapts && (is_subscribe || type == MQTT_PUBREL))
+	if (is_subscribe || is_pubrel)
 		return true;
 	if (type == MQTT_PINGREQ) { /* the link has pings of its own */
 		if (s->pingresp_due < UINT32_MAX)
@@ -206,7 +209,9 @@ session_take_device_bytes(void *arg, struct span in)
 	struct session *s = arg;
 	size_t given = in.n;
 
-	while (in.n > 0 && !s->ended && link_takes(&s->link))
+	/* one that is gone is not heard, though its will may still be due */
+	while (in.n > 0 && s->device.state == DEVICE_ONLINE &&
+	       link_takes(&s->link))
 		if (!(s->up_left > 0 ? take_more(s, &in) : take_start(s, &in)))
 			break;
 	if (s->ended)

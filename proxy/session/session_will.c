@@ -34,6 +34,19 @@ take_properties(struct session *s, struct span list, struct buffer *out)
 	return true;
 }
 
+/* 3.1.3.2.2: it does not wait longer than the session lives. */
+static void
+bound_delay(struct session *s, const struct mqtt_connect *c)
+{
+	struct mqtt_property p;
+	uint32_t lives_s = 0;
+
+	if (mqtt_property_find(c->properties, MQTT_SESSION_EXPIRY_INTERVAL, &p))
+		lives_s = p.value;
+	if (s->will.delay_s > lives_s)
+		s->will.delay_s = lives_s;
+}
+
 bool
 session_keep_will(struct session *s, const struct mqtt_connect *c)
 {
@@ -53,6 +66,7 @@ session_keep_will(struct session *s, const struct mqtt_connect *c)
 		p.qos = (uint8_t)contract->qos_max;
 	s->will.qos = p.qos;
 	if (take_properties(s, c->will_properties, &properties)) {
+		bound_delay(s, c);
 		p.properties = buffer_span(&properties);
 		n = mqtt_packet_size(&p, s->level);
 		out = n > 0 ? buffer_reserve(&s->will.packet, n) : NULL;
@@ -92,6 +106,41 @@ finish(struct session *s)
 	session_end(s, &why);
 }
 
+static bool
+set_timer(struct session *s, uint64_t ms)
+{
+	const struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
+	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+
+	return evtimer_add(&s->will.timer, &tv) == 0;
+}
+
+/* From now on it may go up, for a while. False without memory. */
+static bool
+set_due(struct session *s)
+{
+	s->will.state = WILL_DUE;
+	return set_timer(s, s->env->link.settings->ping_timeout_ms);
+}
+
+static void
+tell_no_memory(const struct session *s)
+{
+	tell_lost(s, reason_word(R_OUT_OF_MEMORY));
+}
+
+/* Its delay is over, or is cut short. */
+static void
+end_delay(struct session *s)
+{
+	if (set_due(s)) {
+		session_go_on(s);
+	} else {
+		tell_no_memory(s);
+		finish(s);
+	}
+}
+
 static void
 on_timer(evutil_socket_t fd, short what, void *arg)
 {
@@ -100,8 +149,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (s->will.state == WILL_DELAYED) {
-		s->will.state = WILL_DUE;
-		session_go_on(s);
+		end_delay(s);
 		return;
 	}
 	tell_lost(s, s->will.state == WILL_SENT
@@ -119,40 +167,48 @@ is_left(enum reason why)
 	       why != R_ENTRY_CHANGED;
 }
 
-static bool
-set_timer(struct session *s, uint64_t ms)
+/* Why it cannot be left; NULL: it can. */
+static const char *
+obstacle(const struct session *s)
 {
-	const struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
-	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-
-	return evtimer_add(&s->will.timer, &tv) == 0;
+	if (s->link.state != LINK_UP)
+		return "the link to the cloud is gone";
+	if (s->up_left > 0 && !s->up_dropped)
+		return "the device left in the middle of a packet";
+	return NULL;
 }
 
 /* Begins to leave it; false: there is none to leave. */
 static bool
 begin(struct session *s, const struct fault *why, struct span last)
 {
-	const struct settings *settings = s->env->link.settings;
-	uint64_t ms = s->will.delay_s > 0 ? s->will.delay_s * UINT64_C(1000)
-					  : settings->ping_timeout_ms;
+	const char *why_not = obstacle(s);
+	bool delayed = s->will.delay_s > 0;
 
 	if (!s->accepted || (!is_left(why->why) && !s->will.wanted))
 		return false;
-	if (s->link.state != LINK_UP || s->up_left > 0) {
-		tell_lost(s, s->up_left > 0
-				 ? "the device left in the middle of a packet"
-				 : "the link to the cloud is gone");
+	/* 3.1.3.2.2: a device that is back in time leaves none */
+	if (delayed && why->why == R_TAKEN_OVER)
+		return false;
+	if (why_not != NULL) {
+		tell_lost(s, why_not);
 		return false;
 	}
 	(void)evtimer_assign(
 	    &s->will.timer, s->env->link.loop->base, on_timer, s);
-	if (!set_timer(s, ms)) {
-		tell_lost(s, reason_word(R_OUT_OF_MEMORY));
+	if (delayed ? !set_timer(s, s->will.delay_s * UINT64_C(1000))
+		    : !set_due(s)) {
+		tell_no_memory(s);
 		return false;
 	}
-	s->will.state = s->will.delay_s > 0 ? WILL_DELAYED : WILL_DUE;
+	if (delayed)
+		s->will.state = WILL_DELAYED;
 	s->will.why = *why;
 	device_close(&s->device, last);
+	/* what was dropped of the device's last packet goes nowhere, and
+	   nobody has to take what the cloud says */
+	s->up_left = 0;
+	session_pause_link(s);
 	session_go_on(s);
 	return true;
 }
@@ -169,10 +225,9 @@ session_leave_will(struct session *s, const struct fault *why, struct span last)
 		goes_on = begin(s, why, last);
 		break;
 	case WILL_DELAYED:
-		/* 3.1.3.2.2: a device that is back in time leaves none */
 		goes_on = why->why != R_TAKEN_OVER;
 		if (goes_on)
-			s->will.state = WILL_DUE;
+			end_delay(s);
 		break;
 	case WILL_DUE:
 	case WILL_QUEUED:
