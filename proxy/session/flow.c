@@ -360,14 +360,19 @@ flow_queued(const struct flow *f)
 }
 
 void
+flow_forget_waiting(struct flow *f, uint64_t now_ms)
+{
+	f->no_memory = false;
+	if (f->state != NULL)
+		end_waiting(f->state, now_ms);
+}
+
+void
 flow_end(struct flow *f, uint64_t now_ms)
 {
 	f->left = 0;
-	f->no_memory = false;
-	if (f->state == NULL)
-		return;
-	end_waiting(f->state, now_ms);
-	while (f->state->queue.n > 0)
+	flow_forget_waiting(f, now_ms);
+	while (flow_queued(f) > 0)
 		drop_oldest(f, FLOW_DROPPED_ENDED);
 }
 
@@ -423,6 +428,13 @@ flow_puback_wait_ms(const struct flow *f, uint64_t now_ms)
 	const struct waiting *w = f->state != NULL ? &f->state->waiting : NULL;
 
 	return w != NULL && w->is && w->for_puback ? now_ms - w->puback_ms : 0;
+}
+
+bool
+flow_waits_for_puback(const struct flow *f)
+{
+	return f->state != NULL && f->state->waiting.is &&
+	       f->state->waiting.for_puback;
 }
 
 /* The same as a time. */

@@ -152,6 +152,12 @@ uint64_t flow_wait_ms(const struct flow *f, uint64_t now_ms);
 
 /* How long a packet has been waiting for no more than a PUBACK; 0: none is. */
 uint64_t flow_puback_wait_ms(const struct flow *f, uint64_t now_ms);
+/* True when one waits for that, however long. */
+bool flow_waits_for_puback(const struct flow *f);
+
+/* The packet that waits will not be asked for again: the device is gone. What
+   is queued still goes. */
+void flow_forget_waiting(struct flow *f, uint64_t now_ms);
 
 /* The session has ended: what is queued is dropped, nothing waits any more. */
 void flow_end(struct flow *f, uint64_t now_ms);

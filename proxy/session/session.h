@@ -104,6 +104,8 @@ struct session {
 	bool adapts;       /* what is under way is known here: the cloud has no
 			      QoS 2, takes fewer filters, or no will */
 	bool held;         /* the device is not read until one of them went */
+	uint64_t owed_ms;  /* since when it waits for no more than an
+			      acknowledgement of the cloud; 0: it does not */
 	uint64_t up_left;  /* of a packet that travels in fragments */
 	bool up_dropped;   /* it does not go up */
 	unsigned refused;  /* QoS 0 that the cloud would not take */

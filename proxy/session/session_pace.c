@@ -83,6 +83,7 @@ session_take_subscribe(
 	case SUBSCRIBING_TAKEN:
 		break;
 	case SUBSCRIBING_WAIT:
+		session_await_cloud(s);
 		return false;
 	case SUBSCRIBING_BAD:
 		session_end(s, &why);
@@ -100,6 +101,7 @@ session_take_suback(struct session *s, const struct mqtt_packet *p)
 	enum subscribing_move move;
 	struct fault why;
 
+	s->owed_ms = 0;
 	move = subscribing_acknowledge(&s->subscribing, p, &why);
 	account(s, before);
 	switch (move) {
@@ -205,20 +207,24 @@ log_flow(struct session *s, bool last)
 	    (unsigned long long)qos1[FLOW_WAITED_MS]);
 }
 
-/* How long the cloud may still take for the PUBACK that the device is not read
-   for; FLOW_NEVER: for ever, none is due. */
-static uint64_t
-answer_wait_ms(const struct session *s)
+void
+session_await_cloud(struct session *s)
 {
-	uint64_t most_ms = s->env->link.settings->cloud_write_timeout_ms;
-	uint64_t waited_ms = 0;
+	if (s->owed_ms == 0)
+		s->owed_ms = clock_mono_ms();
+}
 
-	if (flow_is_on(&s->memory->flow))
-		waited_ms =
-		    flow_puback_wait_ms(&s->memory->flow, clock_mono_ms());
-	if (waited_ms == 0)
+/* How long the cloud has left for the acknowledgement that the device waits
+   for. While that is not read, its own silence does not count. */
+static uint64_t
+patience_ms(const struct session *s, uint64_t now_ms)
+{
+	uint64_t end_ms =
+	    s->owed_ms + s->env->link.settings->cloud_write_timeout_ms;
+
+	if (!s->held || s->owed_ms == 0)
 		return FLOW_NEVER;
-	return waited_ms < most_ms ? most_ms - waited_ms : 0;
+	return end_ms > now_ms ? end_ms - now_ms : 0;
 }
 
 /* Sets the timer for what only time brings. */
@@ -226,13 +232,15 @@ static void
 wait_for_turn(struct session *s)
 {
 	struct flow *f = &s->memory->flow;
+	uint64_t now_ms = clock_mono_ms();
+	uint64_t left_ms = patience_ms(s, now_ms);
 	uint64_t ms = FLOW_NEVER;
 	struct timeval tv;
 
 	if (flow_is_on(f) && can_push(s))
-		ms = flow_wait_ms(f, clock_mono_ms());
-	if (ms > answer_wait_ms(s))
-		ms = answer_wait_ms(s);
+		ms = flow_wait_ms(f, now_ms);
+	if (left_ms < ms)
+		ms = left_ms;
 	if (ms == FLOW_NEVER) {
 		(void)evtimer_del(&s->pace);
 		return;
@@ -270,12 +278,12 @@ session_go_on(struct session *s)
 
 /* It takes bytes, but does nothing with them. */
 static void
-end_for_puback(struct session *s)
+end_for_acknowledgement(struct session *s)
 {
 	struct fault why;
 
 	(void)fault_set(&why, R_CLOUD_STUCK,
-	    "no PUBACK for %u messages in flight",
+	    "no acknowledgement, with %u messages in flight",
 	    s->memory->inbound.in_flight);
 	link_fail(&s->link, WS_CLOSE_NORMAL, &why);
 }
@@ -288,8 +296,8 @@ on_pace(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	log_flow(s, false);
-	if (answer_wait_ms(s) == 0)
-		end_for_puback(s);
+	if (patience_ms(s, clock_mono_ms()) == 0)
+		end_for_acknowledgement(s);
 	else
 		session_go_on(s);
 }

@@ -56,6 +56,9 @@ bool session_take_subscribe(
     struct session *s, const struct mqtt_packet *p, struct span packet);
 /* SUBACK or UNSUBACK of the cloud. False: it passes as it is. */
 bool session_take_suback(struct session *s, const struct mqtt_packet *p);
+/* The device has to wait for an acknowledgement of the cloud, whose time
+   begins, or goes on. */
+void session_await_cloud(struct session *s);
 /* True when something may be written to the device here and now. */
 bool session_can_answer(const struct session *s);
 /* Something has changed for what waits: there is room, or an answer. */

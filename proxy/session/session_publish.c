@@ -124,6 +124,7 @@ begin_handshake(struct session *s, const struct mqtt_packet *p,
 		leave_out(s, first, total);
 		return true;
 	case INBOUND_WAIT:
+		session_await_cloud(s);
 		return false;
 	case INBOUND_BAD:
 		session_end(s, &step.why);
@@ -183,6 +184,8 @@ may_go(struct session *s, const struct mqtt_packet *p, struct span first,
 	case FLOW_PASS:
 		return true;
 	case FLOW_WAIT:
+		if (flow_waits_for_puback(f))
+			session_await_cloud(s);
 		return false;
 	case FLOW_TAKEN:
 		*queued = true;
@@ -269,6 +272,7 @@ session_take_puback(
 {
 	struct inbound_step step;
 
+	s->owed_ms = 0;
 	inbound_puback(&s->memory->inbound, p, &step);
 	switch (step.move) {
 	case INBOUND_PASS:

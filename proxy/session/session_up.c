@@ -187,6 +187,8 @@ take_start(struct session *s, struct span *in)
 	s->held = first.n < total
 		      ? !session_take_publish(s, &packet, first, total)
 		      : !take_packet(s, &packet, first);
+	if (!s->held)
+		s->owed_ms = 0;
 	return !s->held && span_take(in, n, &first);
 }
 

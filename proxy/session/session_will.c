@@ -208,6 +208,7 @@ begin(struct session *s, const struct fault *why, struct span last)
 	/* what was dropped of the device's last packet goes nowhere, and
 	   nobody has to take what the cloud says */
 	s->up_left = 0;
+	flow_forget_waiting(&s->memory->flow, clock_mono_ms());
 	session_pause_link(s);
 	session_go_on(s);
 	return true;

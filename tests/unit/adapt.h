@@ -17,7 +17,13 @@ uint64_t __wrap_clock_mono_ms(void);
 
 #include "life.h"
 
-enum { ADAPT_LEVELS_END = 6, ADAPT_WINDOW_MS = 1050, ADAPT_PACKETS = 4 };
+enum {
+	ADAPT_LEVELS_END = 6,
+	ADAPT_WINDOW_MS = 1050,
+	ADAPT_PACKETS = 4,
+	PING_TIMEOUT_MS = 20 * 1000,
+	CLOUD_TIMEOUT_MS = 60 * 1000
+};
 
 static struct {
 	uint64_t now_ms;

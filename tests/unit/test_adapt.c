@@ -321,6 +321,41 @@ test_in_flight(void **state)
 	adapt_leave(l);
 }
 
+/* A device that is not read for want of an acknowledgement, which never comes.
+   Each that comes begins the time again. */
+static void
+test_a_cloud_that_does_not_acknowledge(void **state)
+{
+	struct life *l = *state;
+
+	adapt_login(l, 4, "inflight_max = 1\n");
+	for (uint16_t id = 1; id <= 3; id++)
+		device_says(l, publish(1, false, id, ""));
+	cloud_gets(l, publish(1, false, 1, ""));
+	nothing_moves(l);
+	adapt_fire(l, &l->session->pace, CLOUD_TIMEOUT_MS - 1);
+	cloud_says(l, answer(MQTT_PUBACK, 1, 0));
+	cloud_gets(l, publish(1, false, 2, ""));
+	rig_settle(&l->rig);
+	adapt_fire(l, &l->session->pace, CLOUD_TIMEOUT_MS - 1);
+	assert_false(l->session->ended);
+	adapt_fire(l, &l->session->pace, 1);
+	life_expect_dead(l);
+	assert_string_equal(life_reason(l), "cloud_stuck");
+
+	adapt_login(l, 4, "");
+	for (uint16_t id = 1; id <= SUBSCRIBING_MAX + 1; id++)
+		device_says(
+		    l, PACKET(.header.type = MQTT_SUBSCRIBE, .qos = 1,
+			   .packet_id = id, .payload = filters(0, 1, 0)));
+	until(&l->rig, l->session->held);
+	adapt_fire(l, &l->session->pace, CLOUD_TIMEOUT_MS);
+	cloud_read_all(&l->cloud);
+	until(&l->rig, l->session == NULL);
+	assert_string_equal(life_reason(l), "cloud_stuck");
+	cloud_hang_up(&l->cloud);
+}
+
 static void
 test_qos0_is_queued(void **state)
 {
@@ -606,6 +641,7 @@ main(void)
 	    TEST(test_suback_between_packets),
 	    TEST(test_qos1_waits),
 	    TEST(test_in_flight),
+	    TEST(test_a_cloud_that_does_not_acknowledge),
 	    TEST(test_qos0_is_queued),
 	    TEST(test_qos0_is_dropped_the_oldest_first),
 	    TEST(test_queue_of_a_device_that_does_not_read),

@@ -8,8 +8,6 @@
 
 #define NO_WILL "will_5 = no\n"
 
-enum { PING_TIMEOUT_MS = 20 * 1000 };
-
 /* A session up whose device has a will: a PUBLISH to "gone" of "bye". */
 static void
 login_with(struct life *l, struct mqtt_connect connect, const char *more)
@@ -107,6 +105,15 @@ close_device(struct life *l)
 {
 	lan_fin(&l->lan);
 	lan_expect_end(&l->lan);
+}
+
+static void
+end_for(struct life *l, enum reason reason)
+{
+	struct fault why;
+
+	(void)fault_set(&why, reason, "%s", "");
+	session_end(l->session, &why);
 }
 
 /* ---- when it is left ---- */
@@ -265,16 +272,14 @@ static void
 test_taken_over_with_delay(void **state)
 {
 	struct life *l = *state;
-	struct fault why;
 
-	(void)fault_set(&why, R_TAKEN_OVER, "%s", "");
 	for (int known = 0; known < 2; known++) {
 		login_delayed(l, 30, 60);
 		if (known) {
 			close_device(l);
 			until(&l->rig, l->session->will.state == WILL_DELAYED);
 		}
-		session_end(l->session, &why);
+		end_for(l, R_TAKEN_OVER);
 		assert_true(l->session->ended);
 		expect_end(l, "taken_over", false);
 	}
@@ -284,12 +289,10 @@ static void
 test_taken_over(void **state)
 {
 	struct life *l = *state;
-	struct fault why;
 
-	(void)fault_set(&why, R_TAKEN_OVER, "%s", "");
 	for (uint8_t level = 3; level < ADAPT_LEVELS_END; level++) {
 		login(l, level, 1);
-		session_end(l->session, &why);
+		end_for(l, R_TAKEN_OVER);
 		if (level >= 5)
 			device_gets(l, SPAN_OF("\xe0\x01\x8e"));
 		lan_expect_end(&l->lan);
@@ -302,13 +305,11 @@ static void
 test_drained_while_delayed(void **state)
 {
 	struct life *l = *state;
-	struct fault why;
 
-	(void)fault_set(&why, R_DRAINING, "%s", "");
 	login_delayed(l, 30, 60);
 	close_device(l);
 	until(&l->rig, l->session->will.state == WILL_DELAYED);
-	session_end(l->session, &why);
+	end_for(l, R_DRAINING);
 	expect_left(l, 1, "device_closed");
 }
 
@@ -470,6 +471,24 @@ test_in_its_turn(void **state)
 	expect_end(l, "device_closed", true);
 }
 
+/* The device was not read, for a packet that nobody sends any more. */
+static void
+test_while_a_packet_waits(void **state)
+{
+	struct life *l = *state;
+
+	login_with(l,
+	    (struct mqtt_connect){.level = 4, .clean = true, .will_qos = 0},
+	    "qos1_per_second = 1\nbytes_per_second = 1000\n");
+	device_says(l, publish(1, false, 1, "a"));
+	device_says(l, publish(1, false, 2, "b"));
+	cloud_gets(l, publish(1, false, 1, "a"));
+	until(&l->rig, l->session->held);
+	end_for(l, R_DEVICE_SILENT);
+	(void)expect_will(l, 0);
+	expect_end(l, "device_silent", true);
+}
+
 /* Where nothing else is adapted. */
 static void
 test_contract_that_lacks_wills_only(void **state)
@@ -595,6 +614,7 @@ main(void)
 	    TEST(test_a_device_that_is_stuck),
 	    TEST(test_behind_the_queue),
 	    TEST(test_in_its_turn),
+	    TEST(test_while_a_packet_waits),
 	    TEST(test_contract_that_lacks_wills_only),
 	    TEST(test_reload_while_it_is_due),
 	    TEST(test_reload_that_ends_the_session),
