@@ -176,7 +176,8 @@ push_queued(struct session *s)
 	if (packet.n == 0)
 		return false;
 	session_put_message(s, packet);
-	flow_next_sent(f, clock_mono_ms());
+	if (!s->ended) /* else the queue is gone, and the packet with it */
+		flow_next_sent(f, clock_mono_ms());
 	return true;
 }
 

@@ -249,7 +249,8 @@ session_lose_will(struct session *s)
 	finish(s);
 }
 
-/* Puts it, under an identifier of our own. False: not now. */
+/* Puts it, under an identifier of our own. False: not now, or without memory
+   never. */
 static bool
 put(struct session *s)
 {
@@ -270,6 +271,8 @@ put(struct session *s)
 	if (out == NULL) {
 		if (s->will.qos > 0)
 			inbound_return(in, p.packet_id);
+		tell_no_memory(s);
+		finish(s);
 		return false;
 	}
 	mqtt_packet_write(&p, s->level, out);

@@ -29,7 +29,9 @@ enum {
 	SMALL_CLOUD = 2,
 	RESOLVER_MUTE = 4,
 	TIGHT_MEMORY = 8,
-	ENDS_IN_ORDER = 16
+	ENDS_IN_ORDER = 16,
+	TAKES_ALL = 32, /* the cloud, which is sent everything as it is */
+	SLOW = 64 /* takes little a second; else it is Aliyun's contract */
 };
 
 /* Acts; the operands are bytes. After each the loop turns, but not after one
@@ -57,18 +59,25 @@ enum act {
 	ACT_COUNT
 };
 
-enum { MAP_SAME, MAP_CHANGED, MAP_REMOVED, MAP_COUNT };
+enum { MAP_SAME, MAP_CHANGED, MAP_REMOVED, MAP_TAKES_ALL, MAP_SLOW, MAP_COUNT };
 
 /* without a time, a login is the same whenever it is signed */
 #define PLACE "host = cloud.test\ntransports = ws\ntimestamp = none\n"
 
-static const char *const map_files[MAP_COUNT] = {
-    "[device:pump]\nproduct_key = a1\ndevice_name = pump\n"
-    "device_secret = first\n" PLACE,
+#define PUMP                                                                   \
+	"[device:pump]\nproduct_key = a1\ndevice_name = pump\n"                \
+	"device_secret = first\n" PLACE
+
+static const char *const map_files[MAP_COUNT] = {PUMP,
     "[device:pump]\nproduct_key = a1\ndevice_name = pump\n"
     "device_secret = other\n" PLACE,
     "[device:fan]\nproduct_key = a1\ndevice_name = fans\n"
-    "device_secret = first\n" PLACE};
+    "device_secret = first\n" PLACE,
+    PUMP "contract = none\nkeep_alive_min = 30s\nkeep_alive_max = 1200s\n"
+	 "keep_alive_zero = 300s\n",
+    PUMP "qos0_per_second = 2\nqos1_per_second = 1\ninflight_max = 2\n"
+	 "bytes_per_second = 64K\nqos0_queue = 8K\nmessage_max = 100K\n"
+	 "will_5 = no\nretain_5 = no\n"};
 
 /* One end of a pair: what the script has to send to it, and got from it. */
 struct side {
@@ -99,6 +108,8 @@ static struct {
 	bool mute;
 	uint8_t addresses; /* of its answer */
 	uint8_t level;
+	int map;       /* it begins under */
+	bool reloaded; /* and may go on under another */
 	size_t filler;
 } play;
 
@@ -436,6 +447,7 @@ send_connack(uint8_t code)
 static void
 reload(uint8_t which)
 {
+	play.reloaded = true;
 	if (play.session != NULL)
 		session_remap(play.session, house.maps[which % MAP_COUNT]);
 }
@@ -595,7 +607,7 @@ knock(uint8_t kind, bool small, struct span pipelined)
 	mqtt_connect_write(&c, to);
 	buffer_commit(&k->bytes, k->connect_bytes);
 	MUST(buffer_append(&k->bytes, pipelined));
-	k->map = credmap_ref(house.maps[MAP_SAME]);
+	k->map = credmap_ref(house.maps[play.map]);
 	k->entry = credmap_at(k->map, 0);
 	(void)snprintf(k->peer, sizeof(k->peer), "127.0.0.1:1");
 	MUST(crowd_enter(house.crowd, k->fd, "127.0.0.1", &now));
@@ -621,7 +633,8 @@ moved(void)
 }
 
 /* Both sides read until nothing moves any more. Then a session that is up has
-   two sides, has taken all they sent, and keeps nothing it could pass on. */
+   two sides, has taken all they sent but what waits for its turn, and keeps
+   nothing it could pass on. One that leaves a will has no device any more. */
 static void
 drain(void)
 {
@@ -637,10 +650,13 @@ drain(void)
 	s = play.session;
 	if (s == NULL || s->ended || s->link.state != LINK_UP)
 		return;
-	MUST(!play.device.closed && !play.cloud.closed);
-	MUST(play.device.out.n == 0 && play.cloud.out.n == 0);
-	MUST(unread(s->device.fd) == 0 && unread(s->link.stream.fd) == 0);
+	MUST(!play.cloud.closed && play.cloud.out.n == 0);
+	MUST(unread(s->link.stream.fd) == 0);
 	MUST(s->device.out.n == 0 && s->link.kept.n == 0);
+	if (s->held || s->device.state == DEVICE_GONE)
+		return;
+	MUST(!play.device.closed && play.device.out.n == 0);
+	MUST(unread(s->device.fd) == 0);
 }
 
 /* Whatever the other sides do, a session that has ended is gone in time. */
@@ -656,14 +672,15 @@ end_in_order(void)
 static void
 judge(void)
 {
-	const struct credential *entry = credmap_at(house.maps[MAP_SAME], 0);
+	const struct credential *entry = credmap_at(house.maps[play.map], 0);
 	struct aliyun_login due;
 
 	side_read(&play.device, SIZE_MAX);
 	side_read(&play.cloud, SIZE_MAX);
 	judge_device(buffer_span(&play.device.in), play.level);
 	MUST(credential_sign(entry, TRANSPORT_WS, 0, &due));
-	judge_cloud(buffer_span(&play.cloud.in), play.level, &due);
+	judge_cloud(buffer_span(&play.cloud.in), play.level, &due,
+	    play.reloaded ? NULL : entry->contract);
 	aliyun_login_wipe(&due);
 }
 
@@ -722,6 +739,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	play.device.fd = play.cloud.fd = -1;
 	play.mute = (flags & RESOLVER_MUTE) != 0;
 	play.addresses = 2;
+	play.map = (flags & TAKES_ALL) != 0 ? MAP_TAKES_ALL
+		   : (flags & SLOW) != 0    ? MAP_SLOW
+					    : MAP_SAME;
 	house.env.link.loop->kept_max =
 	    (flags & TIGHT_MEMORY) != 0 ? KEPT_TIGHT_BYTES : KEPT_MAX_BYTES;
 	house.env.link.holdoffs = holdoffs_new();

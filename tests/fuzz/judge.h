@@ -12,6 +12,7 @@
 #include "base/buffer.h"
 #include "codec/mqtt.h"
 #include "codec/mqtt_connect.h"
+#include "codec/mqtt_packet.h"
 #include "codec/ws.h"
 #include "settings/credmap.h"
 
@@ -110,10 +111,34 @@ judge_frame(struct span *in, struct judged_frame *out)
 	return true;
 }
 
+/* What the cloud does not take does not come there. */
+static inline void
+judge_packet(struct span m, uint8_t level, const struct contract *c)
+{
+	bool retain = level >= 5 ? c->retain_5 : c->retain_3;
+	struct mqtt_packet p;
+	struct mqtt_filter f;
+	unsigned n = 0;
+
+	MUST(mqtt_packet_read(m, level, MQTT_FROM_CLIENT, &p, NULL));
+	if (p.header.type == MQTT_PUBLISH) {
+		MUST(p.qos <= c->qos_max && (retain || !p.retain));
+		MUST(c->message_max == 0 || p.payload.n <= c->message_max);
+		MUST(c->topic_max == 0 || p.topic.n <= c->topic_max);
+	}
+	if (p.header.type == MQTT_SUBSCRIBE ||
+	    p.header.type == MQTT_UNSUBSCRIBE) {
+		while (mqtt_filter_next(&p.payload, p.header.type, &f))
+			n++;
+		MUST(c->filters_per_subscribe == 0 ||
+		     n <= c->filters_per_subscribe);
+	}
+}
+
 /* A whole message: is it one packet that may come now? */
 static inline void
-judge_message(
-    struct span m, bool first, uint8_t level, const struct aliyun_login *due)
+judge_message(struct span m, bool first, uint8_t level,
+    const struct aliyun_login *due, const struct contract *contract)
 {
 	unsigned may = level >= 5 ? TO_CLOUD | MORE_TO_CLOUD : TO_CLOUD;
 	struct mqtt_header h;
@@ -124,11 +149,15 @@ judge_message(
 		judge_login(m, level, due);
 	else
 		MUST((may & 1u << h.type) != 0);
+	if (!first && contract != NULL)
+		judge_packet(m, level, contract);
 }
 
-/* <due>: the login, when the cloud can have got one. */
+/* <due>: the login, when the cloud can have got one; <contract>: what it takes,
+   NULL: not the same all the time. */
 static inline void
-judge_cloud(struct span in, uint8_t level, const struct aliyun_login *due)
+judge_cloud(struct span in, uint8_t level, const struct aliyun_login *due,
+    const struct contract *contract)
 {
 	static const char end[] = "\r\n\r\n";
 	const uint8_t *head_end = in.n > 0 ? memmem(in.p, in.n, end, 4) : NULL;
@@ -154,7 +183,8 @@ judge_cloud(struct span in, uint8_t level, const struct aliyun_login *due)
 		open = !f.fin;
 		if (open)
 			continue;
-		judge_message(buffer_span(&message), first, level, due);
+		judge_message(
+		    buffer_span(&message), first, level, due, contract);
 		buffer_free(&message);
 		first = false;
 	}

@@ -317,6 +317,170 @@ test_wrong_name_without_memory(void **state)
 	    1, "cert_wrong_name");
 }
 
+/* ---- a session that adapts ---- */
+
+/* QoS 2, topic filters for two parts, QoS 0 that is queued; then the device
+   closes, and leaves its will. */
+#define SAYS                                                                   \
+	SPAN_OF("\x34\x05\x00\x01t\x00\x07"                                    \
+		"\x82\x26\x00\x08\x00\x01"                                     \
+		"a\x00\x00\x01"                                                \
+		"b\x00\x00\x01"                                                \
+		"c\x00\x00\x01"                                                \
+		"d\x00\x00\x01"                                                \
+		"e\x00\x00\x01"                                                \
+		"f\x00\x00\x01"                                                \
+		"g\x00\x00\x01"                                                \
+		"h\x00\x00\x01"                                                \
+		"i\x00"                                                        \
+		"\x30\x03\x00\x01t\x30\x03\x00\x01t")
+#define HEARS                                                                  \
+	SPAN_OF("\x20\x02\x00\x00"                                             \
+		"\x50\x02\x00\x07"                                             \
+		"\x90\x0b\x00\x08\0\0\0\0\0\0\0\0\0")
+
+/* As the cloud; whether somebody takes it is not looked at. */
+static void
+say(struct cloud *c, enum ws_opcode opcode, struct span payload)
+{
+	uint8_t frame[64];
+	size_t n = cloud_frame_write(frame, opcode, true, payload);
+
+	(void)!send(c->fd, frame, n, MSG_NOSIGNAL);
+}
+
+/* What the cloud says to a packet. */
+static void
+answer(struct cloud *c, const struct frame *f)
+{
+	struct span all = frame_span(f);
+	struct mqtt_packet p;
+	uint8_t ack[16] = {0};
+	struct mqtt_filter filter;
+	uint8_t n = 4;
+
+	if (f->opcode == WS_CLOSE) {
+		say(c, WS_CLOSE, SPAN_OF("\x03\xe8"));
+		(void)shutdown(c->fd, SHUT_WR);
+		return;
+	}
+	assert_true(mqtt_packet_read(all, 4, MQTT_FROM_CLIENT, &p, NULL));
+	ack[2] = (uint8_t)(p.packet_id >> 8);
+	ack[3] = (uint8_t)p.packet_id;
+	if (p.header.type == MQTT_CONNECT)
+		ack[0] = 0x20;
+	else if (p.header.type == MQTT_PUBLISH && p.qos == 1)
+		ack[0] = 0x40;
+	else if (p.header.type == MQTT_SUBSCRIBE)
+		ack[0] = 0x90;
+	else
+		return;
+	while (ack[0] == 0x90 &&
+	       mqtt_filter_next(&p.payload, MQTT_SUBSCRIBE, &filter))
+		n++;
+	ack[1] = n - 2;
+	say(c, WS_BINARY, (struct span){ack, n});
+}
+
+static void
+adapted_cloud(struct cloud *c, bool *switched)
+{
+	struct frame f;
+
+	if ((c->fd < 0 && !cloud_try_accept(c)) || c->ended)
+		return;
+	while (!c->ended && cloud_read(c))
+		continue;
+	if (!*switched && c->in.n > 0 &&
+	    memmem(buffer_span(&c->in).p, c->in.n, "\r\n\r\n", 4) != NULL) {
+		char text[512];
+		struct span bytes = cloud_switching(c, text);
+
+		(void)!send(c->fd, bytes.p, bytes.n, MSG_NOSIGNAL);
+		*switched = true;
+	}
+	while (*switched && cloud_try_frame(c, &f)) {
+		answer(c, &f);
+		frame_free(&f);
+	}
+}
+
+static void
+adapted_device(struct lan *lan, bool *said, bool *closed)
+{
+	while (!lan->ended && lan_read(lan))
+		continue;
+	if (lan->ended)
+		return;
+	if (!*said && lan->in.n >= 4) {
+		(void)!send(lan->fd, SAYS.p, SAYS.n, MSG_NOSIGNAL);
+		*said = true;
+	}
+	if (!*closed && lan->in.n >= HEARS.n) {
+		(void)shutdown(lan->fd, SHUT_WR);
+		*closed = true;
+	}
+}
+
+/* Nothing may be left; and what the device got is right as far as it goes. */
+static void
+play_adapted(struct life *l)
+{
+	static const struct mqtt_connect connect = {.level = 4,
+	    .clean = true,
+	    .keep_alive_s = 60,
+	    .has_will = true,
+	    .will_qos = 1,
+	    .will_topic = {(const uint8_t *)"w", 1},
+	    .will_payload = {(const uint8_t *)"bye", 3}};
+	bool switched = false, said = false, closed = false, began;
+	size_t n;
+
+	began = life_try_begin(l, &connect, SPAN_OF(""));
+	until(&l->rig, (adapted_cloud(&l->cloud, &switched),
+			   adapted_device(&l->lan, &said, &closed),
+			   l->session == NULL && l->lan.ended &&
+			       (l->cloud.fd < 0 || l->cloud.ended)));
+	n = l->lan.in.n < HEARS.n ? l->lan.in.n : HEARS.n;
+	if (n > 4) /* else it may be a CONNACK that refuses */
+		assert_memory_equal(buffer_span(&l->lan.in).p, HEARS.p, n);
+	lan_hang_up(&l->lan);
+	rig_turn(&l->rig);
+	until(&l->rig, crowd_size(l->lan.crowd) == 0);
+	do
+		cloud_hang_up(&l->cloud);
+	while (cloud_try_accept(&l->cloud));
+	device_memory_free(&l->memory);
+	assert_int_equal(l->rig.loop->kept_bytes, 0);
+	assert_int_equal(l->rig.loop->out_n, 0);
+	if (began && strcmp(life_reason(l), "out_of_memory") != 0)
+		assert_string_equal(life_reason(l),
+		    fate.tls && !said ? "internal" : "device_closed");
+}
+
+static void
+test_every_allocation_adapted(void **state)
+{
+	struct life *l = *state;
+
+	life_open(l, false);
+	l->rig.settings->ping_timeout_ms = 100;
+	life_use(l, "aliyun", "qos0_per_second = 1\n");
+	fate.life = l;
+	for (unsigned long at = 1; fate.n + 1 >= at; at++) {
+		fate.n = 0;
+		fate.at = at;
+		fate.tls = false;
+		play_adapted(l);
+		fate.at = 0;
+		check_leaks();
+		if (fate.n < at)
+			break;
+	}
+	assert_non_null(strstr(life_log(l), "event=will_sent"));
+	assert_non_null(strstr(life_log(l), "qos0_dropped=1"));
+}
+
 static int
 set_up(void **state)
 {
@@ -345,6 +509,7 @@ main(void)
 	    memory_test(test_every_allocation_4),
 	    memory_test(test_every_allocation_5),
 	    memory_test(test_every_allocation_5_cloud_ends),
+	    memory_test(test_every_allocation_adapted),
 	    memory_test(test_every_allocation_tls),
 	    memory_test(test_untrusted_without_memory),
 	    memory_test(test_wrong_address_without_memory),
