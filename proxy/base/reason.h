@@ -40,6 +40,8 @@ X(R_BAD_PACKET,           "bad_packet",           0, 0x00, 0x81, "the device sen
 X(R_PACKET_TOO_BIG,       "packet_too_big",       0, 0x00, 0x95, "the packet is over [limits] packet_max")                             \
 X(R_SECOND_CONNECT,       "second_connect",       0, 0x00, 0x82, "a device may send CONNECT only once on a connection")                \
 X(R_TAKEN_OVER,           "taken_over",           3, 0x88, 0x8E, "the same device connected again; the newer connection stays")        \
+X(R_SECOND_DEVICE,        "second_device",        3, 0x97, 0x00, "second_device = refuse, and a device of the same entry is connected; give each device an entry of its own") \
+X(R_TAKE_OVER_LOOP,       "take_over_loop",       3, 0x97, 0x00, "two devices share this entry and throw each other out; give each an entry of its own") \
 X(R_SERVER_BUSY,          "server_busy",          3, 0x89, 0x00, "too many passwords wait to be checked (password_hash); it may try again; see whether somebody tries wrong ones") \
 X(R_TOO_MANY_FROM_ADDRESS, "too_many_from_address", 3, 0x97, 0x00, "raise [limits] devices_per_address, or see what that machine does") \
 X(R_TOO_MANY_DEVICES,     "too_many_devices",     3, 0x97, 0x00, "raise [limits] devices")                                             \

@@ -26,6 +26,8 @@ struct record {
 	enum dial_failure failed; /* the newest failure's kind */
 	bool has_logged_in;       /* with the newest dial */
 	unsigned in_a_row[DIAL_FAILURE_COUNT];
+	unsigned ended_in_a_row;    /* of the kicked, by the cloud itself */
+	uint64_t elsewhere_from_ms; /* that is worth a line again */
 	/* A ring of the newest dials: for each the time from which it does not
 	   count any more, WINDOW_MS later. */
 	uint64_t *free_ms;
@@ -119,7 +121,7 @@ static bool
 is_cold(const struct record *r, uint64_t now_ms)
 {
 	return now_ms >= r->dial_ms + WINDOW_MS && now_ms >= r->row_ends_ms &&
-	       now_ms >= r->news_from_ms;
+	       now_ms >= r->news_from_ms && now_ms >= r->elsewhere_from_ms;
 }
 
 /*
@@ -257,6 +259,7 @@ static void
 forget_failures(struct record *r)
 {
 	memset(r->in_a_row, 0, sizeof(r->in_a_row));
+	r->ended_in_a_row = 0;
 	r->not_before_ms = 0;
 	r->row_ends_ms = 0;
 }
@@ -410,6 +413,20 @@ governor_failed(struct governor *g, const struct credential *target,
 	row_ends_ms = r->not_before_ms + b->max_ms;
 	if (r->row_ends_ms < row_ends_ms)
 		r->row_ends_ms = row_ends_ms;
+}
+
+bool
+governor_is_used_elsewhere(struct governor *g, const struct credential *target,
+    uint64_t now_ms, unsigned *times)
+{
+	struct record *r = find(g, target);
+
+	if (r == NULL || ++r->ended_in_a_row < GOVERNOR_USED_ELSEWHERE ||
+	    now_ms < r->elsewhere_from_ms)
+		return false;
+	*times = r->ended_in_a_row;
+	r->elsewhere_from_ms = now_ms + NEWS_MS;
+	return true;
 }
 
 void

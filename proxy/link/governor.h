@@ -49,6 +49,8 @@
 enum dial_failure { DIAL_FAILURES(X) DIAL_FAILURE_COUNT };
 #undef X
 
+enum { GOVERNOR_USED_ELSEWHERE = 3 };
+
 struct governor;
 
 /*
@@ -91,6 +93,15 @@ void governor_login(
    does not count for the device's rate. */
 void governor_failed(struct governor *g, const struct credential *target,
     enum dial_failure kind, uint64_t now_ms);
+
+/*
+ * Behind governor_failed() with DIAL_KICKED, when it was the cloud that ended
+ * the link. True: that has happened GOVERNOR_USED_ELSEWHERE times in a row or
+ * more, *times, as where somebody else logs in with the same identity; and it
+ * is worth a line: of a device at most one a minute is.
+ */
+NODISCARD bool governor_is_used_elsewhere(struct governor *g,
+    const struct credential *target, uint64_t now_ms, unsigned *times);
 
 /* Its link has held for [dial] stable_after: all failures are forgotten. */
 void governor_stable(struct governor *g, const struct credential *target);

@@ -5,6 +5,7 @@
 #include "codec/mqtt.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -302,6 +303,30 @@ has_been_stable(struct link *l, uint64_t now_ms)
 	return true;
 }
 
+/* It was up, but not for long. */
+static void
+tell_kicked(struct link *l, const struct fault *why, uint64_t now_ms)
+{
+	struct link_env *env = l->env;
+	unsigned times;
+
+	governor_failed(env->governor, l->target, DIAL_KICKED, now_ms);
+	if ((why->why != R_CLOUD_CLOSED && why->why != R_CLOUD_RESET) ||
+	    !governor_is_used_elsewhere(
+		env->governor, l->target, now_ms, &times))
+		return;
+	log_write_for(&l->target->log, LOG_WARNING, "identity_in_use",
+	    "label=%s product_key=%s device_name=%s times=%u detail=\"%s\""
+	    " hint=\"the cloud ends its links soon after the login, as it does"
+	    " when somebody else logs in as the same device: look for that one;"
+	    " or see what the device sends that the cloud does not take\"",
+	    l->target->label, l->target->product_key, l->target->device_name,
+	    times, why->text);
+	if (env->take_overs != NULL)
+		atomic_fetch_add_explicit(
+		    &env->take_overs->cloud_loops, 1, memory_order_relaxed);
+}
+
 /* What a lost link means for the next dials of this device. */
 static void
 tell_governor(struct link *l, const struct fault *why)
@@ -318,7 +343,7 @@ tell_governor(struct link *l, const struct fault *why)
 		    why->why == R_CLOUD_CLOSED ? DIAL_REFUSED : DIAL_NETWORK,
 		    now_ms);
 	else if (l->state == LINK_UP && !has_been_stable(l, now_ms))
-		governor_failed(g, l->target, DIAL_KICKED, now_ms);
+		tell_kicked(l, why, now_ms);
 }
 
 /* Another transport, when this one cannot be had. */
@@ -426,8 +451,7 @@ link_turned_away(struct link *l, const struct fault *why)
 		governor_failed(
 		    l->env->governor, l->target, DIAL_REFUSED, now_ms);
 	else if (l->state == LINK_UP && !has_been_stable(l, now_ms))
-		governor_failed(
-		    l->env->governor, l->target, DIAL_KICKED, now_ms);
+		tell_kicked(l, why, now_ms);
 }
 
 static void

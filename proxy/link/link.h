@@ -21,6 +21,7 @@
 #include "base/fault.h"
 #include "base/mailbox.h"
 #include "base/span.h"
+#include "base/take_overs.h"
 #include "codec/ws.h"
 #include "link/egress_talk.h"
 #include "link/governor.h"
@@ -93,8 +94,9 @@ struct link_env {
 	struct holdoffs *holdoffs;
 	struct habits *habits;
 	struct egress_memory *egress_memory;
-	struct governor *governor;  /* NULL: dial whenever asked to */
-	uint64_t max_message_bytes; /* of the cloud's; 0: no limit */
+	struct governor *governor;     /* NULL: dial whenever asked to */
+	struct take_overs *take_overs; /* NULL: not counted */
+	uint64_t max_message_bytes;    /* of the cloud's; 0: no limit */
 	/* Told of each step of each dial, or NULL: the state that was passed
 	   (<why> NULL) or where the dial failed; called before the link has
 	   left it. */

@@ -126,6 +126,8 @@ show(struct client *c, const struct page *page)
 	    .uptime_ms = clock_mono_ms() - a->config.began_ms,
 	    .workers = a->config.workers,
 	    .connections = crowd_size(a->config.crowd),
+	    .lan_loops = a->config.take_overs->lan_loops,
+	    .cloud_loops = a->config.take_overs->cloud_loops,
 	    .map = a->config.map,
 	};
 	struct text text = {.at = a->body, .left = sizeof(a->body)};

@@ -12,6 +12,7 @@
 
 #include "base/attr.h"
 #include "base/fault.h"
+#include "base/take_overs.h"
 #include "server/map_state.h"
 #include "session/crowd.h"
 
@@ -27,6 +28,7 @@ struct admin_config {
 	unsigned workers;
 	uint64_t began_ms; /* of the monotonic clock */
 	struct crowd *crowd;
+	const struct take_overs *take_overs;
 	const struct map_state *map;
 };
 

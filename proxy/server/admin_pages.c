@@ -106,6 +106,15 @@ admin_write_metrics(struct text *out, const struct admin_facts *f)
 	    "1 while the files hold something else than what is in use, because"
 	    " they were refused.",
 	    m->refused);
+	add_family(out, "take_over_loops_total", "counter",
+	    "Devices that were thrown out again and again, by another one at"
+	    " the proxy or by one elsewhere; of a device at most one a minute"
+	    " counts.");
+	text_add(out,
+	    "mqtt_wss_proxy_take_over_loops_total{where=\"lan\"} %" PRIu64 "\n"
+	    "mqtt_wss_proxy_take_over_loops_total{where=\"cloud\"} %" PRIu64
+	    "\n",
+	    f->lan_loops, f->cloud_loops);
 }
 
 void

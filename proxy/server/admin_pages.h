@@ -16,6 +16,8 @@ struct admin_facts {
 	uint64_t uptime_ms;
 	unsigned workers;
 	unsigned connections; /* from devices */
+	uint64_t lan_loops;   /* of take-overs */
+	uint64_t cloud_loops;
 	const struct map_state *map;
 };
 

@@ -3,19 +3,22 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "server/rivals.h"
 #include "session/session.h"
 #include "settings/proof.h"
 
 #include <openssl/rand.h>
 #include <pthread.h>
 #include <search.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum {
 	REMAP_TURN = 64,
-	RATES_MS = 2000 /* more than any window of flow.h */
+	RATES_MS = 2000, /* more than any window of flow.h */
+	SWEPT_AT_ONCE = 2
 };
 
 /*
@@ -29,6 +32,7 @@ struct identity {
 	struct session *session;
 	struct knock *waiting;
 	struct device_memory memory;
+	struct rivals rivals;
 	TAILQ_ENTRY(identity) rest; /* without a session, but with a memory */
 	uint64_t rests_ms;          /* since when; 0: it does not */
 };
@@ -42,7 +46,7 @@ struct home {
 	struct lingering *lingering;
 	struct home_config config;
 	void *identities;               /* a tsearch() tree */
-	TAILQ_HEAD(, identity) resting; /* the oldest first */
+	TAILQ_HEAD(, identity) resting; /* in the order they are swept */
 	TAILQ_HEAD(, session) sessions;
 	size_t session_count;
 	struct credmap *map; /* of the last reload, or NULL */
@@ -115,21 +119,33 @@ identity_free(struct home *h, struct identity *id)
 	free(id);
 }
 
-/* Of those that rest, takes away what is remembered of their rates alone, when
-   that is old. */
-static void
-forget_rates(struct home *h, uint64_t now_ms)
+/* Nothing of it is worth remembering. */
+static bool
+is_blank(const struct identity *id, uint64_t now_ms)
 {
-	struct identity *id = TAILQ_FIRST(&h->resting);
+	return device_memory_is_empty(&id->memory) &&
+	       rivals_are_cold(&id->rivals, now_ms);
+}
 
-	while (id != NULL && now_ms - id->rests_ms >= RATES_MS) {
-		struct identity *after = TAILQ_NEXT(id, rest);
+/*
+ * Looks at two of those that rest for each that may come, around and around: so
+ * no call takes long, and few are kept for nothing. What is remembered of a
+ * device's rates goes first.
+ */
+static void
+sweep(struct home *h, uint64_t now_ms)
+{
+	for (int i = 0; i < SWEPT_AT_ONCE && !TAILQ_EMPTY(&h->resting); i++) {
+		struct identity *id = TAILQ_FIRST(&h->resting);
 
-		if (id->memory.inbound.n == 0)
-			identity_free(h, id);
-		else
+		if (now_ms - id->rests_ms >= RATES_MS)
 			flow_free(&id->memory.flow);
-		id = after;
+		if (is_blank(id, now_ms)) {
+			identity_free(h, id);
+			continue;
+		}
+		TAILQ_REMOVE(&h->resting, id, rest);
+		TAILQ_INSERT_TAIL(&h->resting, id, rest);
 	}
 }
 
@@ -141,8 +157,8 @@ identity_drop(struct home *h, struct identity *id)
 
 	if (id->session != NULL || id->waiting != NULL)
 		return;
-	forget_rates(h, now_ms);
-	if (device_memory_is_empty(&id->memory)) {
+	sweep(h, now_ms);
+	if (is_blank(id, now_ms)) {
 		identity_free(h, id);
 		return;
 	}
@@ -168,7 +184,7 @@ forget_removed(struct home *h)
 
 /* Tells it why, and closes. */
 static void
-turn_away(struct home *h, struct knock *k, enum reason why)
+show_out(struct home *h, struct knock *k, enum reason why)
 {
 	struct span connect = {buffer_span(&k->bytes).p, k->connect_bytes};
 	struct buffer last = {0};
@@ -176,9 +192,6 @@ turn_away(struct home *h, struct knock *k, enum reason why)
 	struct mqtt_connect c;
 	uint8_t code;
 
-	log_write_for(&k->entry->log, LOG_NOTICE, "device_refused",
-	    "label=%s peer=%s reason=%s hint=\"%s\"", k->entry->label, k->peer,
-	    reason_word(why), reason_hint(why));
 	if (mqtt_connect_read(connect, &c, NULL)) {
 		code = reason_connack(why, c.level);
 		if (code != 0)
@@ -191,6 +204,15 @@ turn_away(struct home *h, struct knock *k, enum reason why)
 	buffer_wipe(&k->bytes);
 	credmap_unref(k->map);
 	free(k);
+}
+
+static void
+turn_away(struct home *h, struct knock *k, enum reason why)
+{
+	log_write_for(&k->entry->log, LOG_NOTICE, "device_refused",
+	    "label=%s peer=%s reason=%s hint=\"%s\"", k->entry->label, k->peer,
+	    reason_word(why), reason_hint(why));
+	show_out(h, k, why);
 }
 
 static void
@@ -284,6 +306,117 @@ on_dead(void *arg, struct session *s)
 	tell_when_drained(h);
 }
 
+/* ---- two devices of one identity ---- */
+
+/* Who is in, or about to be, when another one knocks. */
+struct holder {
+	const char *peer; /* NULL: nobody */
+	const struct network *address;
+};
+
+static struct holder
+holder_of(const struct identity *id)
+{
+	if (id->waiting != NULL)
+		return (struct holder){
+		    id->waiting->peer, &id->waiting->address};
+	if (id->session != NULL && session_has_device(id->session))
+		return (struct holder){
+		    id->session->peer, &id->session->address};
+	return (struct holder){NULL, NULL};
+}
+
+/* One that is refused again and again is told once a minute. */
+static void
+refuse_second(struct home *h, struct identity *id, struct knock *k,
+    const struct holder *holder)
+{
+	unsigned untold = 0;
+	bool is_news = rivals_are_news(&id->rivals, clock_mono_ms(), &untold);
+
+	log_write_for(&k->entry->log, is_news ? LOG_NOTICE : LOG_DEBUG,
+	    "device_refused",
+	    "label=%s peer=%s other=%s reason=%s untold=%u hint=\"%s\"",
+	    k->entry->label, k->peer, holder->peer,
+	    reason_word(R_SECOND_DEVICE), untold, reason_hint(R_SECOND_DEVICE));
+	show_out(h, k, R_SECOND_DEVICE);
+}
+
+static void
+tell_loop(struct home *h, struct identity *id, const struct knock *k,
+    const struct holder *holder, uint64_t now_ms)
+{
+	unsigned untold;
+
+	if (!rivals_are_news(&id->rivals, now_ms, &untold))
+		return;
+	log_write_for(&k->entry->log, LOG_WARNING, "take_over_loop",
+	    "label=%s peer=%s other=%s wait_ms=%llu untold=%u hint=\"%s\"",
+	    k->entry->label, k->peer, holder->peer,
+	    (unsigned long long)rivals_wait_ms(&id->rivals, now_ms), untold,
+	    reason_hint(R_TAKE_OVER_LOOP));
+	atomic_fetch_add_explicit(
+	    &h->config.take_overs->lan_loops, 1, memory_order_relaxed);
+}
+
+/* False: it is one of two that throw each other out, and has to wait. Whoever
+   comes back from the address it had is the same device. */
+static bool
+rivals_let_in(struct home *h, struct identity *id, const struct knock *k,
+    const struct holder *holder)
+{
+	uint64_t now_ms = clock_mono_ms();
+	bool comes_in;
+
+	if (memcmp(holder->address, &k->address, sizeof(k->address)) == 0)
+		return true;
+	comes_in = rivals_admit(&id->rivals, now_ms);
+	if (rivals_are_at_it(&id->rivals))
+		tell_loop(h, id, k, holder, now_ms);
+	if (!comes_in)
+		log_write_for(&k->entry->log, LOG_DEBUG, "device_refused",
+		    "label=%s peer=%s other=%s reason=%s hint=\"%s\"",
+		    k->entry->label, k->peer, holder->peer,
+		    reason_word(R_TAKE_OVER_LOOP),
+		    reason_hint(R_TAKE_OVER_LOOP));
+	return comes_in;
+}
+
+/* False: it does not come in, and <k> is gone. */
+static bool
+may_take_over(struct home *h, struct identity *id, struct knock *k)
+{
+	struct holder holder = holder_of(id);
+
+	if (holder.peer == NULL)
+		return true;
+	if (k->entry->policies.second_device == SECOND_DEVICE_REFUSE) {
+		refuse_second(h, id, k, &holder);
+		return false;
+	}
+	if (rivals_let_in(h, id, k, &holder))
+		return true;
+	show_out(h, k, R_TAKE_OVER_LOOP);
+	return false;
+}
+
+/* MQTT-3.1.4-2: the older connection goes (MQTT 5 MQTT-3.1.4-3). */
+static void
+take_over(struct home *h, struct identity *id, struct knock *k)
+{
+	struct fault why;
+
+	if (id->waiting != NULL)
+		turn_away(h, id->waiting, R_TAKEN_OVER);
+	id->waiting = k;
+	/* a device that sent its messages and has closed already is not taken
+	   over: they still go up, and the newer connection waits for that */
+	if (session_has_left(id->session))
+		return;
+	(void)fault_set(&why, R_TAKEN_OVER, "by %s", k->peer);
+	session_end(id->session, &why);
+}
+
 /* ---- letters ---- */
 
 static void
@@ -292,7 +425,6 @@ open_knock(struct letter *letter, void *arg)
 	struct knock *k = (struct knock *)letter;
 	struct home *h = arg;
 	struct identity *id;
-	struct fault why;
 
 	if (h->draining) {
 		turn_away(h, k, R_DRAINING);
@@ -303,20 +435,10 @@ open_knock(struct letter *letter, void *arg)
 		turn_away(h, k, R_OUT_OF_MEMORY);
 		return;
 	}
-	if (id->session == NULL) {
+	if (id->session == NULL)
 		begin_session(h, id, k);
-		return;
-	}
-	/* MQTT-3.1.4-2: the older connection goes (MQTT 5 MQTT-3.1.4-3) */
-	if (id->waiting != NULL)
-		turn_away(h, id->waiting, R_TAKEN_OVER);
-	id->waiting = k;
-	/* a device that sent its messages and has closed already is not taken
-	   over: they still go up, and the newer connection waits for that */
-	if (session_has_left(id->session))
-		return;
-	(void)fault_set(&why, R_TAKEN_OVER, "by %s", k->peer);
-	session_end(id->session, &why);
+	else if (may_take_over(h, id, k))
+		take_over(h, id, k);
 }
 
 void
@@ -548,6 +670,7 @@ furnish(struct home *h)
 	h->env.link.mailbox = h->mailbox;
 	h->env.link.resolver_mailbox = h->config.door;
 	h->env.link.resolver_open = h->config.resolver_open;
+	h->env.link.take_overs = h->config.take_overs;
 	h->env.link.settings = h->config.settings;
 	h->env.link.trust = h->config.trust;
 	h->env.device.loop = h->loop;

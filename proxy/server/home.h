@@ -12,6 +12,7 @@
 #include "base/attr.h"
 #include "base/fault.h"
 #include "base/mailbox.h"
+#include "base/take_overs.h"
 #include "link/trust.h"
 #include "session/knock.h"
 #include "settings/credmap.h"
@@ -29,7 +30,8 @@ struct home_config {
 	struct trust *trust;
 	size_t kept_max_bytes; /* this home's share of [limits] total_buffer */
 	struct crowd *crowd;   /* the process's */
-	struct dial_rate *dial_rate; /* ditto */
+	struct dial_rate *dial_rate;   /* ditto */
+	struct take_overs *take_overs; /* ditto */
 	struct mailbox *door;
 	/* Opens a look-up (link/resolver.h) on the door's thread. */
 	void (*resolver_open)(struct letter *l, void *door);
@@ -43,7 +45,8 @@ NODISCARD struct home *home_start(
     const struct home_config *config, struct fault *why);
 
 /* Lets a device in; the knock is the home's from now on. A session of the same
-   identity ends first. */
+   identity ends first, or the device is refused: by second_device of its entry,
+   or because two throw each other out again and again (rivals.h). */
 void home_admit(struct home *h, struct knock *k);
 
 /* From now on these, and <kept_max_bytes> as in the config; sessions go on, or

@@ -50,6 +50,7 @@ struct server {
 	unsigned homes_drained;
 	struct crowd *crowd;
 	struct dial_rate dial_rate;
+	struct take_overs take_overs;
 	struct keeper *keeper;
 	struct map_state map_state;
 	struct admin *admin; /* NULL: none is wanted, or can be had */
@@ -280,6 +281,7 @@ start_homes(struct server *s, struct fault *why)
 	    .trust = s->trust,
 	    .crowd = s->crowd,
 	    .dial_rate = &s->dial_rate,
+	    .take_overs = &s->take_overs,
 	    .door = s->mailbox,
 	    .resolver_open = open_lookup,
 	};
@@ -350,6 +352,7 @@ start_admin(struct server *s, uint64_t began_ms, struct fault *why)
 	    .workers = s->home_count,
 	    .began_ms = began_ms,
 	    .crowd = s->crowd,
+	    .take_overs = &s->take_overs,
 	    .map = &s->map_state,
 	};
 	struct fault lack;

@@ -215,6 +215,12 @@ session_has_left(const struct session *s)
 	return s->device.state == DEVICE_WAIT && s->device.fin_seen;
 }
 
+bool
+session_has_device(const struct session *s)
+{
+	return s->device.state != DEVICE_GONE && !session_has_left(s);
+}
+
 static void
 point_to(struct session *s, struct credmap *map, const struct credential *entry)
 {

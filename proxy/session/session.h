@@ -145,6 +145,10 @@ void session_end(struct session *s, const struct fault *why);
    answer are still on their way up. */
 bool session_has_left(const struct session *s);
 
+/* False when it has no device any more: it has ended, or the device has left
+   and only what it left behind is still on its way up. */
+bool session_has_device(const struct session *s);
+
 /* A new map has come: goes on under its entry, or ends when that is gone or
    does not let the device in any more, or another login is due. */
 void session_remap(struct session *s, struct credmap *fresh);

@@ -181,15 +181,24 @@ static const char metrics[] =
     "# HELP mqtt_wss_proxy_map_refused 1 while the files hold "
     "something else than what is in use, because they were refused.\n"
     "# TYPE mqtt_wss_proxy_map_refused gauge\n"
-    "mqtt_wss_proxy_map_refused 1\n";
+    "mqtt_wss_proxy_map_refused 1\n"
+    "# HELP mqtt_wss_proxy_take_over_loops_total Devices that were thrown out "
+    "again and again, by another one at the proxy or by one elsewhere; of a "
+    "device at most one a minute counts.\n"
+    "# TYPE mqtt_wss_proxy_take_over_loops_total counter\n"
+    "mqtt_wss_proxy_take_over_loops_total{where=\"lan\"} 6\n"
+    "mqtt_wss_proxy_take_over_loops_total{where=\"cloud\"} 9\n";
 
 static void
 test_metrics(void **state)
 {
 	struct map_refusal why = {0};
 	struct map_state map = {.file = "f", .reloads = 5};
-	struct admin_facts facts = {
-	    .started_ms = 1793491200007, .connections = 3, .map = &map};
+	struct admin_facts facts = {.started_ms = 1793491200007,
+	    .connections = 3,
+	    .map = &map,
+	    .lan_loops = 6,
+	    .cloud_loops = 9};
 	char out[4096];
 	struct text text = {.at = out, .left = sizeof(out)};
 

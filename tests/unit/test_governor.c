@@ -877,6 +877,57 @@ test_dials_without_a_login(void **state)
 	assert_refused(s, LATER, R_DIAL_RATE, "");
 }
 
+/* A link that the cloud has ended soon after the login, once more. */
+static bool
+is_used_elsewhere(struct stage *s, uint64_t now_ms, unsigned *times)
+{
+	governor_failed(s->g, &pump, DIAL_KICKED, now_ms);
+	return governor_is_used_elsewhere(s->g, &pump, now_ms, times);
+}
+
+static void
+test_used_elsewhere(void **state)
+{
+	struct stage *s = *state;
+	unsigned times = 0;
+
+	assert_dial(s, LATER);
+	assert_false(is_used_elsewhere(s, LATER, &times));
+	assert_false(is_used_elsewhere(s, LATER, &times));
+	assert_true(is_used_elsewhere(s, LATER, &times));
+	assert_int_equal(times, GOVERNOR_USED_ELSEWHERE);
+	/* told once a minute */
+	assert_false(is_used_elsewhere(s, LATER + MINUTE_MS - 1, &times));
+	assert_true(is_used_elsewhere(s, LATER + MINUTE_MS, &times));
+	assert_int_equal(times, 5);
+}
+
+static void
+test_used_elsewhere_is_forgotten(void **state)
+{
+	static const struct credential unknown = {
+	    .product_key = "pk", .device_name = "unknown"};
+	struct stage *s = *state;
+	unsigned times = 0;
+
+	assert_false(governor_is_used_elsewhere(s->g, &unknown, LATER, &times));
+	assert_dial(s, LATER);
+	for (int i = 0; i < 3; i++) {
+		assert_false(is_used_elsewhere(s, LATER, &times));
+		assert_false(is_used_elsewhere(s, LATER, &times));
+		if (i == 0)
+			governor_stable(s->g, &pump);
+		else
+			governor_reload(s->g, &s->settings);
+	}
+	/* failures of other kinds are not the cloud's doing */
+	governor_failed(s->g, &pump, DIAL_NETWORK, LATER);
+	governor_failed(s->g, &pump, DIAL_KICKED, LATER);
+	assert_false(is_used_elsewhere(s, LATER, &times));
+	assert_false(is_used_elsewhere(s, LATER, &times));
+	assert_true(is_used_elsewhere(s, LATER, &times));
+}
+
 /* A reload forgets failures, but not what was dialled. */
 static void
 test_reload_pardons(void **state)
@@ -1052,6 +1103,8 @@ main(void)
 	    governor_test(test_backoffs_are_scattered),
 	    governor_test(test_stable_ends_the_row),
 	    governor_test(test_dials_without_a_login),
+	    governor_test(test_used_elsewhere),
+	    governor_test(test_used_elsewhere_is_forgotten),
 	    governor_test(test_reload_pardons),
 	    governor_test(test_row_ends_by_itself),
 	    governor_test(test_memory_is_bounded),
