@@ -3,39 +3,19 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "server/identities.h"
 #include "server/rivals.h"
 #include "session/session.h"
 #include "settings/proof.h"
 
 #include <openssl/rand.h>
 #include <pthread.h>
-#include <search.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum {
-	REMAP_TURN = 64,
-	RATES_MS = 2000, /* more than any window of flow.h */
-	SWEPT_AT_ONCE = 2
-};
-
-/*
- * One cloud identity that is in use: at most one session, and at most one
- * device that waits for that session's link to be closed before it is let in,
- * so that the cloud never sees two.
- */
-struct identity {
-	char product_key[ALIYUN_PRODUCT_KEY_MAX + 1];
-	char device_name[ALIYUN_DEVICE_NAME_MAX + 1];
-	struct session *session;
-	struct knock *waiting;
-	struct device_memory memory;
-	struct rivals rivals;
-	TAILQ_ENTRY(identity) rest; /* without a session, but with a memory */
-	uint64_t rests_ms;          /* since when; 0: it does not */
-};
+enum { REMAP_TURN = 64 };
 
 struct home {
 	pthread_t thread;
@@ -45,8 +25,7 @@ struct home {
 	struct session_env env;
 	struct lingering *lingering;
 	struct home_config config;
-	void *identities;               /* a tsearch() tree */
-	TAILQ_HEAD(, identity) resting; /* in the order they are swept */
+	struct identities identities;
 	TAILQ_HEAD(, session) sessions;
 	size_t session_count;
 	struct credmap *map; /* of the last reload, or NULL */
@@ -57,128 +36,6 @@ struct home {
 	bool draining;
 	bool drained_told;
 };
-
-static int
-identity_order(const void *a, const void *b)
-{
-	const struct identity *x = a, *y = b;
-	int order = strcmp(x->product_key, y->product_key);
-
-	return order != 0 ? order : strcmp(x->device_name, y->device_name);
-}
-
-static struct identity
-identity_key(const struct credential *entry)
-{
-	struct identity key = {0};
-
-	(void)stpncpy(
-	    key.product_key, entry->product_key, sizeof(key.product_key) - 1);
-	(void)stpncpy(
-	    key.device_name, entry->device_name, sizeof(key.device_name) - 1);
-	return key;
-}
-
-static void
-wake(struct home *h, struct identity *id)
-{
-	if (id->rests_ms != 0)
-		TAILQ_REMOVE(&h->resting, id, rest);
-	id->rests_ms = 0;
-}
-
-/* Finds or makes it; NULL without memory. */
-static struct identity *
-identity_of(struct home *h, const struct credential *entry)
-{
-	struct identity key = identity_key(entry);
-	struct identity *fresh;
-	void *node = tfind(&key, &h->identities, identity_order);
-
-	if (node != NULL) {
-		wake(h, *(struct identity **)node);
-		return *(struct identity **)node;
-	}
-	fresh = malloc(sizeof(*fresh));
-	if (fresh == NULL)
-		return NULL;
-	*fresh = key;
-	if (tsearch(fresh, &h->identities, identity_order) == NULL) {
-		free(fresh);
-		return NULL;
-	}
-	return fresh;
-}
-
-static void
-identity_free(struct home *h, struct identity *id)
-{
-	wake(h, id);
-	(void)tdelete(id, &h->identities, identity_order);
-	device_memory_free(&id->memory);
-	free(id);
-}
-
-/* Nothing of it is worth remembering. */
-static bool
-is_blank(const struct identity *id, uint64_t now_ms)
-{
-	return device_memory_is_empty(&id->memory) &&
-	       rivals_are_cold(&id->rivals, now_ms);
-}
-
-/*
- * Looks at two of those that rest for each that may come, around and around: so
- * no call takes long, and few are kept for nothing. What is remembered of a
- * device's rates goes first.
- */
-static void
-sweep(struct home *h, uint64_t now_ms)
-{
-	for (int i = 0; i < SWEPT_AT_ONCE && !TAILQ_EMPTY(&h->resting); i++) {
-		struct identity *id = TAILQ_FIRST(&h->resting);
-
-		if (now_ms - id->rests_ms >= RATES_MS)
-			flow_free(&id->memory.flow);
-		if (is_blank(id, now_ms)) {
-			identity_free(h, id);
-			continue;
-		}
-		TAILQ_REMOVE(&h->resting, id, rest);
-		TAILQ_INSERT_TAIL(&h->resting, id, rest);
-	}
-}
-
-/* It is not in use any more; what it has to remember stays. */
-static void
-identity_drop(struct home *h, struct identity *id)
-{
-	uint64_t now_ms = clock_mono_ms();
-
-	if (id->session != NULL || id->waiting != NULL)
-		return;
-	sweep(h, now_ms);
-	if (is_blank(id, now_ms)) {
-		identity_free(h, id);
-		return;
-	}
-	id->rests_ms = now_ms > 0 ? now_ms : 1;
-	TAILQ_INSERT_TAIL(&h->resting, id, rest);
-}
-
-/* Of devices that are not in the map any more nothing is remembered. */
-static void
-forget_removed(struct home *h)
-{
-	struct identity *id, *after;
-
-	for (id = TAILQ_FIRST(&h->resting); id != NULL; id = after) {
-		after = TAILQ_NEXT(id, rest);
-		if (credmap_by_identity(
-			h->map, id->product_key, id->device_name) == NULL)
-			identity_free(h, id);
-	}
-}
 
 /* ---- devices that wait ---- */
 
@@ -222,7 +79,7 @@ begin_session(struct home *h, struct identity *id, struct knock *k)
 
 	if (s == NULL) {
 		turn_away(h, k, R_OUT_OF_MEMORY);
-		identity_drop(h, id);
+		identity_drop(&h->identities, id, clock_mono_ms());
 		return;
 	}
 	s->identity = id;
@@ -300,7 +157,7 @@ on_dead(void *arg, struct session *s)
 	k = id->waiting;
 	id->waiting = NULL;
 	if (k == NULL)
-		identity_drop(h, id);
+		identity_drop(&h->identities, id, clock_mono_ms());
 	else
 		begin_session(h, id, k);
 	tell_when_drained(h);
@@ -430,7 +287,7 @@ open_knock(struct letter *letter, void *arg)
 		turn_away(h, k, R_DRAINING);
 		return;
 	}
-	id = identity_of(h, k->entry);
+	id = identity_of(&h->identities, k->entry);
 	if (id == NULL) {
 		turn_away(h, k, R_OUT_OF_MEMORY);
 		return;
@@ -479,7 +336,7 @@ on_remap(void *arg)
 	if (h->remap_left > 0)
 		loop_again(h->loop, &h->remap);
 	else
-		forget_removed(h);
+		identities_forget_removed(&h->identities, h->map);
 }
 
 static void
@@ -613,10 +470,9 @@ home_free(struct home **hp)
 		TAILQ_REMOVE(&h->sessions, s, next);
 		session_free(&s);
 		id->session = NULL;
-		identity_drop(h, id);
+		identity_drop(&h->identities, id, clock_mono_ms());
 	}
-	while (!TAILQ_EMPTY(&h->resting))
-		identity_free(h, TAILQ_FIRST(&h->resting));
+	identities_clear(&h->identities);
 	lingering_free(&h->lingering);
 	tickets_free(&h->env.link.tickets);
 	holdoffs_free(&h->env.link.holdoffs);
@@ -691,7 +547,7 @@ home_start(const struct home_config *config, struct fault *why)
 		return NULL;
 	}
 	TAILQ_INIT(&h->sessions);
-	TAILQ_INIT(&h->resting);
+	identities_init(&h->identities);
 	task_init(&h->remap, on_remap, h);
 	h->config = *config;
 	(void)settings_ref(config->settings);
