@@ -36,21 +36,28 @@ mqtt_topic_filter_is_shared(struct span s, uint8_t level)
 	       memcmp(s.p, share_prefix.p, share_prefix.n) == 0;
 }
 
-/*
- * Takes "$share/NAME/" off a filter that begins so. False: NAME is empty or has
- * a wildcard, or no filter follows.
- */
+size_t
+mqtt_topic_share_bytes(struct span filter)
+{
+	size_t n = share_prefix.n;
+
+	if (filter.n < n || memcmp(filter.p, share_prefix.p, n) != 0)
+		return 0;
+	for (; n < filter.n && filter.p[n] != '/'; n++)
+		if (filter.p[n] == '+' || filter.p[n] == '#')
+			return 0;
+	return n > share_prefix.n && n + 1 < filter.n ? n + 1 : 0;
+}
+
+/* Takes "$share/NAME/" off a filter that begins with "$share/"; false when it
+   does not go on as it has to. */
 static bool
 take_share(struct span *filter)
 {
-	size_t n = share_prefix.n;
+	size_t n = mqtt_topic_share_bytes(*filter);
 	struct span share;
 
-	for (; n < filter->n && filter->p[n] != '/'; n++)
-		if (filter->p[n] == '+' || filter->p[n] == '#')
-			return false;
-	return n > share_prefix.n && n + 1 < filter->n &&
-	       span_take(filter, n + 1, &share);
+	return n > 0 && span_take(filter, n, &share);
 }
 
 /* A wildcard has a level of its own, and '#' the last one. */
@@ -81,4 +88,45 @@ mqtt_topic_filter_flaw(struct span s, uint8_t level)
 	if (mqtt_topic_filter_is_shared(s, level) && !take_share(&s))
 		return "is not $share/NAME/FILTER (MQTT-4.8.2-1, -2)";
 	return wildcard_flaw(s);
+}
+
+struct span
+mqtt_topic_take_level(struct span *rest)
+{
+	const uint8_t *slash = memchr(rest->p, '/', rest->n);
+	struct span level = *rest;
+
+	if (slash == NULL) {
+		*rest = (struct span){NULL, 0};
+		return level;
+	}
+	level.n = (size_t)(slash - rest->p);
+	rest->p = slash + 1;
+	rest->n -= level.n + 1;
+	return level;
+}
+
+bool
+mqtt_topic_matches(struct span filter, struct span name)
+{
+	size_t share = mqtt_topic_share_bytes(filter);
+	struct span asked;
+
+	if (name.n == 0 || filter.n == 0)
+		return false; /* MQTT-4.7.3-1 */
+	filter.p += share;
+	filter.n -= share;
+	if (name.p[0] == '$' && (filter.p[0] == '+' || filter.p[0] == '#'))
+		return false; /* MQTT-4.7.2-1 */
+	while (filter.p != NULL) {
+		asked = mqtt_topic_take_level(&filter);
+		if (span_eq(asked, SPAN_OF("#")))
+			return true; /* the parent level too: 4.7.1.2 */
+		if (name.p == NULL)
+			return false;
+		if (!span_eq(mqtt_topic_take_level(&name), asked) &&
+		    !span_eq(asked, SPAN_OF("+")))
+			return false;
+	}
+	return name.p == NULL;
 }

@@ -11,6 +11,7 @@
 #include "base/span.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -22,5 +23,21 @@ NODISCARD const char *mqtt_topic_filter_flaw(struct span s, uint8_t level);
 
 /* True for "$share/...", which only level 5 knows. */
 NODISCARD bool mqtt_topic_filter_is_shared(struct span s, uint8_t level);
+
+/* The bytes of "$share/NAME/" before the filter proper; 0: <filter> is not
+   $share/NAME/FILTER. For level 5: below it this is a topic like any other. */
+NODISCARD size_t mqtt_topic_share_bytes(struct span filter);
+
+/* Takes the first level off a name or filter, and the slash behind it. The last
+   one leaves a span with a NULL pointer; before that there is none. */
+struct span mqtt_topic_take_level(struct span *rest);
+
+/*
+ * Whether <name> is one of those that <filter> asks for (4.7): '+' is any one
+ * level, '#' all levels from there on and the level above; neither matches a
+ * '$' at the begin; "$share/NAME/" before a filter does not count. Both are
+ * without a flaw (see above); of others the answer means nothing, but is given.
+ */
+NODISCARD bool mqtt_topic_matches(struct span filter, struct span name);
 
 #endif
