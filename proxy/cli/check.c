@@ -72,6 +72,20 @@ show_policies(const struct credential *c)
 		    value_write(text, VALUE_BYTES, c->qos0_queue_bytes));
 }
 
+static void
+show_topics(const struct topic_map *topics)
+{
+	const struct topic_spec *rules;
+	size_t count = 0;
+
+	if (topics != NULL)
+		rules = topic_map_specs(topics, &count);
+	for (size_t i = 0; i < count; i++) {
+		(void)printf(", ");
+		cli_show_topic(&rules[i]);
+	}
+}
+
 /* Those that are not as they are by default. */
 static void
 show_rules(const struct credential *c)
@@ -93,6 +107,7 @@ show_rules(const struct credential *c)
 		(void)printf(", enabled = no");
 	show_policies(c);
 	show_contract(c->contract);
+	show_topics(c->topics);
 }
 
 static void

@@ -78,6 +78,7 @@ extern const struct cli_command cli_check;
 extern const struct cli_command cli_sign;
 extern const struct cli_command cli_doctor;
 extern const struct cli_command cli_match;
+extern const struct cli_command cli_topic;
 extern const struct cli_command cli_status;
 extern const struct cli_command cli_device;
 extern const struct cli_command cli_device_list;
@@ -152,6 +153,10 @@ void cli_show_line(const struct credential *c);
  */
 void cli_say_no_device(char out[static CLI_TEXT_MAX],
     const struct cli_options *o, const struct credmap *map);
+
+/* "topic.1 = plant/+/state <-> /${pk}/${dn}/user/state/$1", "->" for way up,
+   "<-" for way down, ", escaped" behind it. */
+void cli_show_topic(const struct topic_spec *rule);
 
 /* "192.0.2.0/24, 2001:db8::1" */
 void cli_show_networks(const struct networks *networks);

@@ -22,7 +22,7 @@ is_key(const char *name)
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (strcmp(keys[i], name) == 0)
 			return true;
-	return false;
+	return credmap_is_topic_key(name);
 }
 
 /* Takes "key=value" apart. False after telling why. */

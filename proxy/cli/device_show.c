@@ -25,6 +25,7 @@ struct places {
 	int *now; /* of the section that is read; NULL: of another */
 	int own[KEY_COUNT];
 	int shared[KEY_COUNT];
+	bool own_topics;
 	/* what device_secret(s)_file and password_file are */
 	char secret_file[FILE_NAME_MAX];
 	char password_file[FILE_NAME_MAX];
@@ -51,6 +52,7 @@ on_value(void *arg, int line, const char *name, const char *value)
 			p->now[key] = line;
 	if (p->now != p->own)
 		return;
+	p->own_topics = p->own_topics || credmap_is_topic_key(name);
 	if (strcmp(name, keys[KEY_device_secret_file]) == 0 ||
 	    strcmp(name, keys[KEY_device_secrets_file]) == 0)
 		(void)snprintf(p->secret_file, FILE_NAME_MAX, "%s", value);
@@ -216,6 +218,24 @@ show_contract(const struct places *p, const struct contract *contract)
 			    contract_rule_write(contract, i, text));
 }
 
+static void
+show_topics(const struct places *p, const struct topic_map *topics)
+{
+	const struct topic_spec *rules;
+	size_t count = 0;
+
+	if (topics != NULL)
+		rules = topic_map_specs(topics, &count);
+	for (size_t i = 0; i < count; i++) {
+		cli_show_topic(&rules[i]);
+		if (p->own_topics)
+			(void)printf(" (line %d)\n", rules[i].line);
+		else
+			(void)printf(
+			    " ([%s], line %d)\n", p->product, rules[i].line);
+	}
+}
+
 static enum cli_exit
 show_device(const struct cli_options *o, const struct settings *settings,
     const struct credential *c)
@@ -244,6 +264,7 @@ show_device(const struct cli_options *o, const struct settings *settings,
 	show_login(&p, c);
 	show_policies(&p, c);
 	show_contract(&p, c->contract);
+	show_topics(&p, c->topics);
 	show(&p, KEY_log_level,
 	    log_level_word(c->log.set ? c->log.level : settings->log_level));
 	return CLI_OK;

@@ -26,6 +26,21 @@ cli_show_match(const struct credential *c, unsigned keys)
 }
 
 void
+cli_show_topic(const struct topic_spec *rule)
+{
+	static const char *const arrows[] = {
+	    [TOPIC_BOTH] = "<->", [TOPIC_UP] = "->", [TOPIC_DOWN] = "<-"};
+	char lan[4 * TOPIC_SIDE_BYTES_MAX + 1];
+	char cloud[4 * TOPIC_SIDE_BYTES_MAX + 1];
+
+	(void)printf("%s = %s %s %s%s", rule->key,
+	    escape(lan, sizeof(lan), span_of_string(rule->lan)),
+	    arrows[rule->way],
+	    escape(cloud, sizeof(cloud), span_of_string(rule->cloud)),
+	    rule->escape ? ", escaped" : "");
+}
+
+void
 cli_show_networks(const struct networks *networks)
 {
 	char text[NETWORK_TEXT_MAX];

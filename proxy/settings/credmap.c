@@ -59,6 +59,9 @@ struct credmap {
 	unsigned kinds;     /* bit k: some entry has a key of kind k */
 	struct lengths lengths[2]; /* of IPv4, of IPv6 */
 	struct block *blocks;
+	struct topic_map **topics; /* of all sections that have some */
+	size_t topics_count;
+	size_t topics_cap;
 };
 
 struct credmap *
@@ -139,6 +142,23 @@ credmap_keep_contract(struct credmap *map, const struct contract *contract)
 	    map, contract, sizeof(*contract), _Alignof(struct contract));
 }
 
+bool
+credmap_own_topics(struct credmap *map, struct topic_map *topics)
+{
+	if (map->topics_count == map->topics_cap) {
+		size_t cap = map->topics_cap > 0 ? 2 * map->topics_cap : 4;
+		struct topic_map **more =
+		    reallocarray(map->topics, cap, sizeof(struct topic_map *));
+
+		if (more == NULL)
+			return false;
+		map->topics = more;
+		map->topics_cap = cap;
+	}
+	map->topics[map->topics_count++] = topics;
+	return true;
+}
+
 struct credmap *
 credmap_ref(struct credmap *map)
 {
@@ -158,6 +178,9 @@ credmap_unref(struct credmap *map)
 		free(map->blocks);
 		map->blocks = next;
 	}
+	for (size_t i = 0; i < map->topics_count; i++)
+		topic_map_free(map->topics[i]);
+	free(map->topics);
 	free(map->slots);
 	free(map);
 }
@@ -191,6 +214,7 @@ credmap_memory_of(const struct credential *c)
 	copy->match_client_id = copy->match_username = NULL;
 	copy->match_address = NULL;
 	copy->allow_from = (struct networks){0};
+	copy->topics = NULL;
 	copy->contract = credmap_keep_contract(map, c->contract);
 	if (copy->contract != NULL && keep_text(map, &copy->label) &&
 	    keep_text(map, &copy->product_key) &&

@@ -20,6 +20,7 @@
 #include "settings/password_hash.h"
 #include "settings/policy.h"
 #include "settings/settings.h"
+#include "settings/topic_map.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,6 +38,7 @@ enum {
 	CREDENTIAL_HOST_MAX = 253,
 	CREDENTIAL_MATCH_MAX = 128,
 	CREDENTIAL_ALLOW_MAX = 8,
+	CREDENTIAL_TOPIC_NUMBER_MAX = 9999,
 	CREDENTIAL_QOS0_QUEUE_BYTES = 64 * 1024, /* unless it says otherwise */
 	CREDENTIAL_QOS0_QUEUE_MAX = 1024 * 1024
 };
@@ -87,9 +89,24 @@ CONTRACT(CREDMAP_RULE, X)
 
 #define CREDMAP_POLICY(X, name, first, second, third, what) \
 	X(name, true, first, what)
+/*
+ * Besides these, topic.N.NAME in either section, N from 1 to
+ * CREDENTIAL_TOPIC_NUMBER_MAX, with gaps and in any order: rules for topics
+ * (settings/topic_map.h). A device with any of its own has none of its
+ * product's. Name, default, what it is.
+ */
+#define CREDMAP_TOPIC_KEYS(X) \
+X(lan,    NULL,   "the topic of the device: a filter whose + and # are captures") \
+X(cloud,  NULL,   "the topic of the cloud, with $1 to $9 and $# for the captures") \
+X(way,    "both", "the way it maps: both, up (to the cloud) or down") \
+X(escape, "no",   "yes: what a capture stands for may be any text")
+
 #define CREDMAP_RULE(X, name, kind, aliyun, none, least, most, live, what) \
 	X(name, true, aliyun, what)
 /* clang-format on */
+
+/* Whether <name> is one of CREDMAP_TOPIC_KEYS. */
+NODISCARD bool credmap_is_topic_key(const char *name);
 
 enum timestamp_mode { TIMESTAMP_NOW, TIMESTAMP_FIXED, TIMESTAMP_NONE };
 
@@ -135,6 +152,8 @@ struct credential {
 	enum clean_session clean_session;
 	struct log_own log;
 	const struct contract *contract; /* shared where equal */
+	/* its own rules, or those of its product; NULL: there are none */
+	const struct topic_map *topics;
 	struct policies policies;
 	uint32_t qos0_queue_bytes;
 	bool enabled;      /* otherwise it is refused */

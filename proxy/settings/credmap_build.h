@@ -30,6 +30,11 @@ NODISCARD const void *credmap_keep(
 NODISCARD const struct contract *credmap_keep_contract(
     struct credmap *map, const struct contract *contract);
 
+/* <topics> are freed with the map. False without memory: they still are the
+   caller's. */
+NODISCARD bool credmap_own_topics(
+    struct credmap *map, struct topic_map *topics);
+
 /* What two entries must not have in common. */
 enum clash { CLASH_LABEL, CLASH_IDENTITY, CLASH_MATCH };
 

@@ -170,6 +170,9 @@ complete_device(struct loading *l, struct credential *c,
 	    giver(KEY_qos0_queue, own, p, defaults)->qos0_queue_bytes;
 	c->timestamp_mode = timestamp->timestamp_mode;
 	c->timestamp_ms = timestamp->timestamp_ms;
+	c->topics = own->has_topics ? own->topics
+		    : p != NULL     ? p->common.topics
+				    : NULL;
 	check_proof(l, c);
 }
 

@@ -40,6 +40,7 @@ X("log_level",       false, a->log.set == b->log.set && \
 			    a->log.level == b->log.level) \
 POLICIES(POLICY, X) \
 X("qos0_queue",      false, a->qos0_queue_bytes == b->qos0_queue_bytes) \
+X("topic",           true,  topic_map_same(a->topics, b->topics)) \
 X("contract",        false, a->contract->cloud == b->contract->cloud) \
 CONTRACT(RULE, X)
 

@@ -96,6 +96,7 @@ credmap_load(
 	free(l.devices);
 	free(l.fleet_devices);
 	free(l.tables);
+	free(l.topics);
 	credmap_unref(l.fleets);
 	secret_wipe_bytes(&l.entry, sizeof(l.entry));
 	map = l.line.map;

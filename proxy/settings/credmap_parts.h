@@ -2,7 +2,8 @@
  * credmap_parts: what the files of credmap_load() share and nobody else sees:
  * credmap_sections.c reads the file line by line, credmap_complete.c does what
  * can be done only when the whole file is known, credmap_contract.c makes the
- * contracts for that, credmap_fleet.c reads the tables that it names,
+ * contracts for that, credmap_topics.c the rules for topics, credmap_fleet.c
+ * reads the tables that it names,
  * credmap_load.c calls them. One thread a map.
  */
 #ifndef PROXY_SETTINGS_CREDMAP_PARTS_H
@@ -63,6 +64,8 @@ struct common {
 	uint32_t qos0_queue_bytes;
 	struct contract contract; /* its cloud, and the rules given */
 	uint32_t rules;           /* bit i: rule i is given, and good */
+	bool has_topics;          /* it has rules for topics, good or not */
+	const struct topic_map *topics; /* NULL: none, or no good ones */
 };
 
 struct product {
@@ -98,6 +101,19 @@ struct table {
 /* The contracts that were kept last; what is equal to one of them is shared. */
 enum { CONTRACTS_SHARED = 64 };
 
+/* clang-format off */
+#define X(name, def, what) TOPIC_KEY_##name,
+enum topic_key { CREDMAP_TOPIC_KEYS(X) TOPIC_KEY_COUNT };
+#undef X
+/* clang-format on */
+
+/* A rule for topics of the section being read. */
+struct topic_lines {
+	unsigned number;
+	int line[TOPIC_KEY_COUNT]; /* where its keys are; 0: not seen */
+	struct topic_spec spec;
+};
+
 enum section { SECTION_NONE, SECTION_PRODUCT, SECTION_DEVICE };
 
 struct loading {
@@ -118,6 +134,10 @@ struct loading {
 	const struct contract *contract; /* that of the settings */
 	enum section section;            /* being read */
 	int lines[KEY_COUNT];            /* where its keys are; 0: not seen */
+	struct topic_lines *topics;      /* its rules for topics */
+	size_t topics_count;
+	size_t topics_cap;
+	unsigned errors_before;  /* the first of them */
 	struct credential entry; /* of a SECTION_DEVICE, until it ends */
 	struct device device;
 };
@@ -153,6 +173,14 @@ void loading_complete_contracts(struct loading *l);
    be NULL. */
 void loading_set_contract(struct loading *l, struct credential *c,
     const struct common *own, const struct product *product);
+
+/* credmap_topics.c */
+
+/* A key that begins with "topic.", of the section being read. */
+void loading_on_topic(struct loading *l, const char *name, const char *value);
+
+/* Makes a map of the rules of the section that ends, when it has any. */
+void loading_end_topics(struct loading *l, struct common *common);
 
 /* credmap_fleet.c */
 

@@ -236,6 +236,10 @@ loading_on_value(void *arg, int line, const char *name, const char *value)
 	if (l->section == SECTION_NONE || l->line.no_memory)
 		return; /* told with the section */
 	l->line.n = line;
+	if (strncmp(name, "topic.", strlen("topic.")) == 0) {
+		loading_on_topic(l, name, value);
+		return;
+	}
 	while (key < KEY_COUNT && strcmp(keys[key].name, name) != 0)
 		key++;
 	if (key == KEY_COUNT) {
@@ -421,6 +425,8 @@ end_device(struct loading *l)
 void
 loading_end_section(struct loading *l)
 {
+	if (l->section != SECTION_NONE && !l->line.no_memory)
+		loading_end_topics(l, this_common(l));
 	if (l->section == SECTION_DEVICE && !l->line.no_memory)
 		end_device(l);
 	l->section = SECTION_NONE;

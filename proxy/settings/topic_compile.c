@@ -6,6 +6,7 @@
 #include "settings/topic_map_parts.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* A map on its way in. */
 struct compiling {
@@ -245,16 +246,51 @@ try_rules(struct compiling *c)
 				try_example(c, i, k);
 }
 
+static const char *
+copy_text(char **to, const char *text)
+{
+	size_t n = strlen(text) + 1;
+	const char *copy = memcpy(*to, text, n);
+
+	*to += n;
+	return copy;
+}
+
+/* A copy with its texts in one block. NULL without memory. */
+static struct topic_spec *
+copy_specs(const struct topic_spec *specs, size_t count)
+{
+	size_t bytes = (count + 1) * sizeof(*specs);
+	struct topic_spec *copy;
+	char *text;
+
+	for (size_t i = 0; i < count; i++)
+		bytes += strlen(specs[i].key) + strlen(specs[i].lan) +
+			 strlen(specs[i].cloud) + 3;
+	copy = calloc(1, bytes);
+	if (copy == NULL)
+		return NULL;
+	text = (char *)(copy + count + 1);
+	for (size_t i = 0; i < count; i++) {
+		copy[i] = specs[i];
+		copy[i].key = copy_text(&text, specs[i].key);
+		copy[i].lan = copy_text(&text, specs[i].lan);
+		copy[i].cloud = copy_text(&text, specs[i].cloud);
+	}
+	return copy;
+}
+
 static struct topic_map *
-allocate(size_t count)
+allocate(const struct topic_spec *specs, size_t count)
 {
 	struct topic_map *map = calloc(1, sizeof(*map));
 
 	if (map == NULL)
 		return NULL;
 	map->rules = calloc(count + 1, sizeof(*map->rules));
-	if (map->rules == NULL) {
-		free(map);
+	map->specs = copy_specs(specs, count);
+	if (map->rules == NULL || map->specs == NULL) {
+		topic_map_free(map);
 		return NULL;
 	}
 	map->count = count;
@@ -273,7 +309,7 @@ topic_map_compile(const struct topic_spec *specs, size_t count,
 		    specs[TOPIC_RULES_MAX].key, TOPIC_RULES_MAX);
 		return NULL;
 	}
-	if ((c.map = allocate(count)) == NULL) {
+	if ((c.map = allocate(specs, count)) == NULL) {
 		complain(to, path, 0, "out of memory");
 		return NULL;
 	}

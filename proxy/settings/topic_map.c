@@ -4,6 +4,7 @@
 #include "settings/topic_map_parts.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void
 topic_map_free(struct topic_map *map)
@@ -14,6 +15,7 @@ topic_map_free(struct topic_map *map)
 	topic_index_free(map->down);
 	topic_index_free(map->asked_of);
 	free(map->rules);
+	free(map->specs);
 	free(map);
 }
 
@@ -85,6 +87,65 @@ topic_map_down(const struct topic_map *map, const struct topic_names *names,
 		topic_text_unfit(out);
 	return out->result;
 }
+
+/* ---- the rules themselves ---- */
+
+const struct topic_spec *
+topic_map_specs(const struct topic_map *map, size_t *count)
+{
+	*count = map->count;
+	return map->specs;
+}
+
+static bool
+same_spec(const struct topic_spec *a, const struct topic_spec *b)
+{
+	return strcmp(a->lan, b->lan) == 0 && strcmp(a->cloud, b->cloud) == 0 &&
+	       a->way == b->way && a->escape == b->escape;
+}
+
+bool
+topic_map_same(const struct topic_map *a, const struct topic_map *b)
+{
+	if (a == NULL || b == NULL || a == b)
+		return a == b;
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (!same_spec(&a->specs[i], &b->specs[i]))
+			return false;
+	return true;
+}
+
+static const struct topic_spec *
+spec_for(const struct topic_map *map, const struct topic_index *index,
+    const struct topic_names *names, struct span name)
+{
+	const struct topic_rule *rule;
+	struct topic_split split;
+
+	if (mqtt_topic_name_flaw(name, 3) != NULL)
+		return NULL;
+	topic_split(&split, name);
+	rule = topic_index_find(index, names, &split);
+	return rule != NULL ? &map->specs[rule - map->rules] : NULL;
+}
+
+const struct topic_spec *
+topic_map_rule_up(const struct topic_map *map, const struct topic_names *names,
+    struct span name)
+{
+	return spec_for(map, map->up, names, name);
+}
+
+const struct topic_spec *
+topic_map_rule_down(const struct topic_map *map,
+    const struct topic_names *names, struct span name)
+{
+	return spec_for(map, map->down, names, name);
+}
+
+/* ---- filters ---- */
 
 enum { SEEN_SLOTS = 2048 }; /* a power of two, twice the rules and more */
 

@@ -41,6 +41,16 @@ NODISCARD struct topic_map *topic_map_compile(const struct topic_spec *specs,
     size_t count, const char *path, struct complaints *to);
 void topic_map_free(struct topic_map *map); /* NULL is fine */
 
+/* The rules as they stand in the file, *count of them, in the order they were
+   given. The map's own. */
+const struct topic_spec *topic_map_specs(
+    const struct topic_map *map, size_t *count);
+
+/* Whether both have the same rules in the same order; where they stand does not
+   count. NULL: no rules. */
+NODISCARD bool topic_map_same(
+    const struct topic_map *a, const struct topic_map *b);
+
 /*
  * Writes to <out> what a topic name of the LAN is in the cloud, or the other
  * way round. Besides the limits of the platform, names of the LAN have at most
@@ -51,6 +61,13 @@ NODISCARD enum topic_result topic_map_up(const struct topic_map *map,
     const struct topic_names *names, struct span name, struct topic_text *out);
 NODISCARD enum topic_result topic_map_down(const struct topic_map *map,
     const struct topic_names *names, struct span name, struct topic_text *out);
+
+/* The rule that decides about a name of the LAN, or of the cloud, whether it
+   can map it or not; NULL: none fits. */
+const struct topic_spec *topic_map_rule_up(const struct topic_map *map,
+    const struct topic_names *names, struct span name);
+const struct topic_spec *topic_map_rule_down(const struct topic_map *map,
+    const struct topic_names *names, struct span name);
 
 /* What has become of a filter. */
 struct topic_filters {

@@ -293,6 +293,56 @@ test_policies(void **state)
 	credmap_unref(map);
 }
 
+#define OWN "/${pk}/${dn}/user/"
+
+/* Where a topic of the device goes; "": nowhere. */
+static const char *
+mapped_up(const struct credential *c, const char *topic)
+{
+	static char text[TOPIC_LAN_BYTES_MAX + 1];
+	const struct topic_names names = {.pk = span_of_string(c->product_key),
+	    .dn = span_of_string(c->device_name)};
+	struct topic_text out;
+
+	text[0] = '\0';
+	if (topic_map_up(c->topics, &names, span_of_string(topic), &out) ==
+	    TOPIC_MAPPED) {
+		memcpy(text, out.p, out.n);
+		text[out.n] = '\0';
+	}
+	return text;
+}
+
+/* Those of the product, but for a device that has any. */
+static void
+test_topics(void **state)
+{
+	struct scratch *s = *state;
+	struct credmap *map;
+
+	map = load(s,
+	    "[product:pk]\ntopic.9999.lan = a/+/#\ntopic.2.lan = b\n"
+	    "topic.9999.cloud = " OWN "a/$1/$#\ntopic.9999.escape = yes\n"
+	    "topic.2.way = up\ntopic.2.cloud = " OWN "b\n" DEVICE("a", "devi")
+		DEVICE("b", "devj") DEVICE("c",
+		    "devk") "topic.1.cloud = " OWN "c\ntopic.1.lan = c\n"
+			    "[device:d]\nproduct_key = pl\ndevice_name = devi\n"
+			    "device_secret = x\nhost = h\n");
+	assert_told(s, "");
+	assert_non_null(map);
+	assert_ptr_equal(
+	    by_label(map, "a")->topics, by_label(map, "b")->topics);
+	assert_string_equal(mapped_up(by_label(map, "a"), "a/x-y/z"),
+	    "/pk/devi/user/a/x_2Dy/z");
+	assert_string_equal(
+	    mapped_up(by_label(map, "b"), "b"), "/pk/devj/user/b");
+	assert_string_equal(mapped_up(by_label(map, "c"), "b"), "");
+	assert_string_equal(
+	    mapped_up(by_label(map, "c"), "c"), "/pk/devk/user/c");
+	assert_null(by_label(map, "d")->topics);
+	credmap_unref(map);
+}
+
 static void
 test_log_levels(void **state)
 {
@@ -770,6 +820,22 @@ test_refuses_values(void **state)
 	    {"qos2 = no", "qos2 = no: adapt or refuse is allowed\n"},
 	    {"retain =", "clear or store is allowed"},
 	    {"topic_unmapped = keep", "pass, refuse or drop is allowed"},
+	    {"topic.1.lan = a", "error 6: topic.1 has no topic.1.cloud\n"},
+	    {"topic.01.lan = a",
+		"there is no such key; a rule for topics has topic.N"},
+	    {"topic.0.lan = a", "there is no such key"},
+	    {"topic.10000.lan = a", "there is no such key"},
+	    {"topic.1.lann = a", "there is no such key"},
+	    {"topic. = a", "there is no such key"},
+	    {"topic.1.way = sideways\ntopic.1.lan = a\n"
+	     "topic.1.cloud = " OWN "b",
+		"topic.1.way = sideways: both, up or down is allowed"},
+	    {"topic.1.escape = maybe\ntopic.1.lan = a\n"
+	     "topic.1.cloud = " OWN "b",
+		"topic.1.escape = maybe: yes or no is allowed"},
+	    {"topic.3.lan = a\ntopic.3.cloud = " OWN "b\ntopic.2.lan = a\n"
+	     "topic.2.cloud = " OWN "c",
+		"topic.3.lan = a and topic.2.lan = a of line 8 fit the same"},
 	    {"second_device = Replace", "replace or refuse is allowed"},
 	    {"qos0_queue = 1048577", "0 to 1M is allowed"},
 	    {"qos0_queue = 64k", "0 to 1M is allowed"},
@@ -1523,6 +1589,7 @@ main(void)
 	    TEST(test_what_the_cloud_is_told_instead),
 	    TEST(test_log_levels),
 	    TEST(test_policies),
+	    TEST(test_topics),
 	    TEST(test_prefixes),
 	    TEST(test_case_counts_unless_said),
 	    TEST(test_clashes_of_prefixes_and_case),

@@ -69,6 +69,9 @@ diff(struct scratch *s, const char *before, const char *after)
 	"password_hash = $pbkdf2-sha256$i=1000$" salt "$"                      \
 	"E196ZhRPzw+wA84EjzHwJO1cv/MFJdO6C/sxmUeTYqY"
 
+#define TOPIC(n, x)                                                            \
+	"topic." n ".lan = " x "\ntopic." n ".cloud = /${pk}/${dn}/user/" x
+
 /* One key of the one device is this, or left out when NULL, before and after;
    what is told then. */
 static const struct {
@@ -118,6 +121,11 @@ static const struct {
     {"one_session = no", "", "one_session"},
     {"", "qos2 = refuse\nretain = store", "qos2 retain"},
     {"", "topic_unmapped = drop", "topic_unmapped"},
+    {"", TOPIC("1", "a"), "topic!"},
+    {TOPIC("1", "a"), TOPIC("1", "b"), "topic!"},
+    {TOPIC("1", "a"), TOPIC("1", "a") "\ntopic.1.way = up", "topic!"},
+    {TOPIC("1", "a"), TOPIC("1", "a") "\n" TOPIC("2", "b"), "topic!"},
+    {TOPIC("1", "a"), "qos2 = adapt\n" TOPIC("7", "a"), ""},
     {"second_device = refuse", "second_device = replace", "second_device"},
     {"", "qos0_queue = 0", "qos0_queue"},
     {"", "qos2 = adapt\nqos0_queue = 65536", ""},

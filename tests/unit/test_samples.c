@@ -140,6 +140,11 @@ test_devices_ini_has_the_table(void **state)
 	}
 	CREDMAP_KEYS(X)
 #undef X
+#define X(key, def, what)                                                      \
+	assert_sample(text, "product:", "topic.1." #key, def);                 \
+	rows++;
+	CREDMAP_TOPIC_KEYS(X)
+#undef X
 	assert_int_equal(count_samples(text), rows);
 	free(text);
 }
@@ -224,7 +229,9 @@ test_devices_ini_loads(void **state)
 		if (skipped)
 			continue;
 		memmove(at + 1, at + 2, strlen(at + 2) + 1);
-		assert_map(s, defaults, text);
+		/* half a rule: the next key is the other half */
+		if (strncmp(at, "\ntopic.1.lan", strlen("\ntopic.1.lan")) != 0)
+			assert_map(s, defaults, text);
 	}
 	assert_non_null(strstr(text, "\nmatch_address = "));
 	settings_unref(defaults);
