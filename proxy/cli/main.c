@@ -11,6 +11,7 @@ static const struct cli_command *const commands[] = {
     &cli_run,
     &cli_check,
     &cli_match,
+    &cli_topic,
     &cli_sign,
     &cli_doctor,
     &cli_status,

@@ -71,7 +71,7 @@ for arguments in --help -h help; do
 	says out 'Usage: mqtt-wss-proxy COMMAND'
 	silent err
 done
-for command in run check sign match status; do
+for command in run check sign match topic status; do
 	expect 0 help
 	says out "  $command "
 	expect 0 $command --help
@@ -221,6 +221,8 @@ topic_unmapped = drop
 qos0_queue = 0
 match_client_id = Eve
 match_username = Ada "x"
+topic.2.lan = plant/+/state
+topic.2.cloud = /${pk}/${dn}/user/$1
 END
 chmod 600 rules.ini
 from='allow_from = 10.0.0.0/8, 192.0.2.1, 2001:db8::/32'
@@ -238,6 +240,23 @@ says out 'topic_unmapped = drop (line 37)'
 says out 'second_device = replace (default)'
 says out 'qos0_queue = 0 (line 38)'
 says_not out 'keep_alive_min'
+rule='topic.2 = plant/+/state <-> /${pk}/${dn}/user/$1'
+says out "$rule (line 41)"
+expect 0 topic pair up plant/7/state --config proxy.ini --devices rules.ini
+says out "/a1B2c3D4e5F/dev_5/user/7 by $rule (line 41)"
+expect 0 topic pair up 'plant/#' --config proxy.ini --devices rules.ini
+says out '/a1B2c3D4e5F/dev_5/user/+'
+expect 0 topic pair down /a1B2c3D4e5F/dev_5/user/7 --config proxy.ini \
+    --devices rules.ini
+says out 'plant/7/state by topic.2'
+expect 1 topic pair up plant/a-b/state --config proxy.ini --devices rules.ini
+says out 'cannot map it'
+says out 'topic_unmapped = drop'
+expect 1 topic exact up a --config proxy.ini --devices rules.ini
+says err 'has no rules for topics'
+expect 2 topic pair sideways a --config proxy.ini --devices rules.ini
+expect 2 topic pair up --config proxy.ini --devices rules.ini
+expect 2 topic pair up 'a/#/b' --config proxy.ini --devices rules.ini
 expect 0 device show exact --config proxy.ini --devices rules.ini
 says out 'contract = aliyun (default)'
 says_not out 'qos_max'
