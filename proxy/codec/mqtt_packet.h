@@ -109,4 +109,13 @@ NODISCARD size_t mqtt_packet_size(const struct mqtt_packet *p, uint8_t level);
 void mqtt_packet_write(
     const struct mqtt_packet *p, uint8_t level, uint8_t *out);
 
+/*
+ * The same for the head of a PUBLISH alone (fixed header, topic, identifier and
+ * properties), whose <payload_bytes> follow; p->payload is not looked at.
+ */
+NODISCARD size_t mqtt_publish_head_size(
+    const struct mqtt_packet *p, uint8_t level, uint64_t payload_bytes);
+void mqtt_publish_head_write(const struct mqtt_packet *p, uint8_t level,
+    uint64_t payload_bytes, uint8_t *out);
+
 #endif

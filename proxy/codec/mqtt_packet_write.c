@@ -128,13 +128,18 @@ mqtt_packet_size(const struct mqtt_packet *p, uint8_t level)
 	return mqtt_header_write(header, 0, (uint32_t)n) + n;
 }
 
+/* Type, DUP, QoS, RETAIN (2.1.3). */
+static uint8_t
+first_byte(const struct mqtt_packet *p)
+{
+	return (uint8_t)((unsigned)p->header.type << 4 | (unsigned)p->dup << 3 |
+			 (unsigned)p->qos << 1 | (unsigned)p->retain);
+}
+
 void
 mqtt_packet_write(const struct mqtt_packet *p, uint8_t level, uint8_t *out)
 {
 	struct writer w = {out, 0};
-	/* type, DUP, QoS, RETAIN (2.1.3) */
-	unsigned first = (unsigned)p->header.type << 4 | (unsigned)p->dup << 3 |
-			 (unsigned)p->qos << 1 | (unsigned)p->retain;
 
 	if (p->header.type == MQTT_CONNECT) {
 		mqtt_connect_write(&p->connect, out);
@@ -142,6 +147,41 @@ mqtt_packet_write(const struct mqtt_packet *p, uint8_t level, uint8_t *out)
 	}
 	assert(mqtt_packet_size(p, level) > 0);
 	w.n = mqtt_header_write(
-	    out, (uint8_t)first, (uint32_t)body_bytes(p, level));
+	    out, first_byte(p), (uint32_t)body_bytes(p, level));
 	put_body(&w, p, level);
+}
+
+static struct mqtt_packet
+without_payload(const struct mqtt_packet *p)
+{
+	struct mqtt_packet head = *p;
+
+	head.payload = (struct span){NULL, 0};
+	return head;
+}
+
+size_t
+mqtt_publish_head_size(
+    const struct mqtt_packet *p, uint8_t level, uint64_t payload_bytes)
+{
+	const struct mqtt_packet head = without_payload(p);
+	size_t n = body_bytes(&head, level);
+	uint8_t header[MQTT_HEADER_MAX];
+
+	if (n > MQTT_REMAINING_MAX || payload_bytes > MQTT_REMAINING_MAX - n)
+		return 0;
+	return mqtt_header_write(header, 0, (uint32_t)(n + payload_bytes)) + n;
+}
+
+void
+mqtt_publish_head_write(const struct mqtt_packet *p, uint8_t level,
+    uint64_t payload_bytes, uint8_t *out)
+{
+	const struct mqtt_packet head = without_payload(p);
+	struct writer w = {out, 0};
+
+	assert(mqtt_publish_head_size(p, level, payload_bytes) > 0);
+	w.n = mqtt_header_write(out, first_byte(p),
+	    (uint32_t)(body_bytes(&head, level) + payload_bytes));
+	put_body(&w, &head, level);
 }

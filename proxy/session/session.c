@@ -66,6 +66,9 @@ session_new(
 		goto fail;
 	s->entry = k->entry;
 	s->level = connect.level;
+	memcpy(s->peer, k->peer, sizeof(s->peer));
+	if (!session_keep_client_id(s, connect.client_id))
+		goto fail;
 	if (session_keeps_will(s, &connect) && !session_keep_will(s, &connect))
 		goto fail;
 	if (!device_init(
@@ -79,7 +82,6 @@ session_new(
 	s->wants_client_id = connect.level >= 5 && connect.client_id.n == 0;
 	s->device_keep_alive_s = connect.keep_alive_s;
 	s->began_ms = clock_mono_ms();
-	memcpy(s->peer, k->peer, sizeof(s->peer));
 	s->address = k->address;
 	s->memory = memory;
 	if (connect.clean)
@@ -94,6 +96,7 @@ fail:
 	if (s != NULL) {
 		buffer_wipe(&s->connect);
 		buffer_free(&s->auth_method);
+		buffer_free(&s->client_id);
 		session_drop_will(s);
 	}
 	free(s);
@@ -114,6 +117,8 @@ session_free(struct session **sp)
 	buffer_wipe(&s->connect);
 	buffer_free(&s->auth_method);
 	buffer_free(&s->gather);
+	buffer_free(&s->client_id);
+	buffer_free(&s->acks);
 	credmap_unref(s->map);
 	free(s);
 	*sp = NULL;
@@ -134,13 +139,15 @@ log_end(const struct session *s, const struct fault *why)
 	    "reason=%s host=%s port=%u seconds=%llu up_packets=%llu "
 	    "up_bytes=%llu"
 	    " down_packets=%llu down_bytes=%llu qos2_ended=%u"
-	    " retain_cleared=%u refused=%u detail=\"%s\" hint=\"%s\"",
+	    " retain_cleared=%u refused=%u down_dropped=%u detail=\"%s\" "
+	    "hint=\"%s\"",
 	    reason_word(why->why), s->entry->host, link_port(&s->link),
 	    (unsigned long long)(clock_mono_ms() - s->began_ms) / 1000,
 	    (unsigned long long)s->up.packets, (unsigned long long)s->up.bytes,
 	    (unsigned long long)s->down.packets,
 	    (unsigned long long)s->down.bytes, s->qos2_ended, s->retain_cleared,
-	    s->refused, why->text, reason_hint(why->why));
+	    s->refused, s->down_dropped_count, why->text,
+	    reason_hint(why->why));
 }
 
 /*

@@ -14,6 +14,7 @@
 #include "codec/mqtt_connect.h"
 #include "codec/mqtt_stream.h"
 #include "link/link.h"
+#include "session/asked.h"
 #include "session/device.h"
 #include "session/flow.h"
 #include "session/inbound.h"
@@ -42,6 +43,7 @@ struct session_env {
 struct device_memory {
 	struct inbound inbound;
 	struct flow flow;
+	struct asked asked; /* of an entry with rules for topics */
 };
 
 struct traffic {
@@ -96,13 +98,14 @@ struct session {
 	/* its Authentication Method (level 5), identifier and value as they
 	   stand on the wire; empty: it has named none */
 	struct buffer auth_method;
+	struct buffer client_id; /* the device's own, for rules for topics */
 	/* up */
 	struct device_memory *memory; /* the worker's, outlives the session */
 	struct subscribing subscribing;
 	struct will will;
 	struct event pace; /* when more may go up */
 	bool adapts;       /* what is under way is known here: the cloud has no
-			      QoS 2, takes fewer filters, or no will */
+			      QoS 2, takes fewer or other filters, or no will */
 	bool held;         /* the device is not read until one of them went */
 	uint64_t owed_ms;  /* since when it waits for no more than an
 			      acknowledgement of the cloud; 0: it does not */
@@ -111,10 +114,13 @@ struct session {
 	unsigned refused;  /* QoS 0 that the cloud would not take */
 	unsigned retain_cleared;
 	unsigned qos2_ended; /* went up as QoS 1 */
+	struct buffer acks;  /* due to the cloud for what was dropped */
 	struct traffic up;
 	/* down */
 	struct mqtt_stream down_stream;
-	bool down_mid_packet; /* the device has got a part of a packet */
+	bool down_mid_packet;        /* the device has got a part of a packet */
+	bool down_dropped;           /* it does not get the one under way */
+	unsigned down_dropped_count; /* no rule maps them, or not asked for */
 	struct buffer gather; /* the start of one that cannot be judged yet */
 	uint8_t *run;         /* in the scratch: bytes for the device */
 	size_t run_bytes;

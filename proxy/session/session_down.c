@@ -111,7 +111,7 @@ is_ours(const struct session *s, const struct mqtt_property *p)
 	case MQTT_SERVER_REFERENCE:
 		return true;
 	case MQTT_TOPIC_ALIAS_MAXIMUM:
-		return flow_is_on(&s->memory->flow);
+		return flow_is_on(&s->memory->flow) || s->entry->topics != NULL;
 	case MQTT_MAXIMUM_QOS:
 		return session_adapts_qos2(s);
 	default:
@@ -160,10 +160,41 @@ take_disconnect(struct session *s, const struct mqtt_packet *from_cloud)
 	buffer_free(&last);
 }
 
-/* True when the packet was for us; <bytes> are the whole of it. */
+/* A PUBLISH whose head is here, for a device whose topics are mapped; true when
+   it is dealt with. */
 static bool
-take_ours(
-    struct session *s, const struct mqtt_packet *packet, struct span bytes)
+take_publish(struct session *s, const struct mqtt_piece *piece,
+    const struct mqtt_packet *packet)
+{
+	struct buffer out = {0};
+	bool taken = true;
+
+	switch (session_map_down(s, packet, &out)) {
+	case SESSION_MAPPED:
+		session_write_run(s);
+		device_write(&s->device, buffer_span(&out));
+		s->down_mid_packet = !piece->ends;
+		break;
+	case SESSION_UNMAPPED_PASSES:
+		taken = false;
+		break;
+	case SESSION_NOT_TAKEN:
+		s->down_dropped = !piece->ends;
+		break;
+	case SESSION_REFUSED:
+	case SESSION_NO_MEMORY:
+		session_end_for(
+		    s, R_OUT_OF_MEMORY, "for a packet of the cloud");
+	}
+	buffer_free(&out);
+	return taken;
+}
+
+/* True when the packet was for us; <bytes> are the whole of it, but of a
+   PUBLISH what <piece> brings it to. */
+static bool
+take_ours(struct session *s, const struct mqtt_piece *piece,
+    const struct mqtt_packet *packet, struct span bytes)
 {
 	const char *flaw = session_auth_flaw(s, packet);
 
@@ -193,8 +224,10 @@ take_ours(
 	case MQTT_SUBACK:
 	case MQTT_UNSUBACK:
 		return s->adapts && session_take_suback(s, packet);
-	case MQTT_CONNECT:
 	case MQTT_PUBLISH:
+		return s->entry->topics != NULL &&
+		       take_publish(s, piece, packet);
+	case MQTT_CONNECT:
 	case MQTT_PUBREC:
 	case MQTT_PUBREL:
 	case MQTT_PUBCOMP:
@@ -281,7 +314,7 @@ take_start(struct session *s, const struct mqtt_piece *piece)
 			gather(s, piece);
 		break;
 	case PARSE_OK:
-		if (take_ours(s, &packet, start))
+		if (take_ours(s, piece, &packet, start))
 			buffer_free(&s->gather);
 		else if (together)
 			pass(s, piece);
@@ -305,6 +338,8 @@ take_piece(struct session *s, const struct mqtt_piece *piece)
 	s->down.bytes += piece->head.n + piece->body.n;
 	if (s->down_mid_packet)
 		pass(s, piece);
+	else if (s->down_dropped)
+		s->down_dropped = !piece->ends;
 	else
 		take_start(s, piece);
 }

@@ -44,10 +44,24 @@ session_put_message(struct session *s, struct span packet)
 	link_flush(&s->link);
 }
 
+/* What a CONNECT points to whose topics are mapped. */
+struct mapped {
+	struct buffer properties;
+	struct session_will_parts will;
+};
+
+static bool
+map_topics(
+    const struct session *s, struct mqtt_connect *c, struct mapped *mapped)
+{
+	return (s->level < 5 || session_drop_aliases(c, &mapped->properties)) &&
+	       (!c->has_will || session_map_will(s, c, &mapped->will));
+}
+
 /* The device's CONNECT with the cloud's login in place of the device's own. */
 static bool
-rewrite_connect(
-    struct session *s, const struct aliyun_login *login, struct buffer *packet)
+rewrite_connect(struct session *s, const struct aliyun_login *login,
+    struct mapped *mapped, struct buffer *packet)
 {
 	struct mqtt_connect c;
 	uint8_t *out;
@@ -55,13 +69,15 @@ rewrite_connect(
 
 	if (!mqtt_connect_read(buffer_span(&s->connect), &c, NULL))
 		return false;
+	if (session_keeps_will(s, &c))
+		c.has_will = false;
+	if (s->entry->topics != NULL && !map_topics(s, &c, mapped))
+		return false;
 	c.client_id = span_of_string(login->client_id);
 	c.has_username = c.has_password = true;
 	c.username = span_of_string(login->username);
 	c.password = span_of_string(login->password);
 	c.keep_alive_s = s->cloud_keep_alive_s;
-	if (session_keeps_will(s, &c))
-		c.has_will = false;
 	if (s->entry->clean_session != CLEAN_AS_DEVICE)
 		c.clean = s->entry->clean_session == CLEAN_YES;
 	n = mqtt_connect_size(&c);
@@ -79,18 +95,21 @@ session_log_in(void *arg)
 	struct session *s = arg;
 	struct aliyun_login login;
 	struct buffer packet = {0};
+	struct mapped mapped = {0};
 
 	s->cloud_keep_alive_s = cloud_keep_alive_s(s);
 	errno = 0;
 	if (credential_sign(
 		s->entry, link_transport(&s->link), clock_wall_ms(), &login) &&
-	    rewrite_connect(s, &login, &packet))
+	    rewrite_connect(s, &login, &mapped, &packet))
 		session_put_message(s, buffer_span(&packet));
 	else
 		session_end_for(s,
 		    errno == ENOMEM ? R_OUT_OF_MEMORY : R_INTERNAL,
 		    "the login could not be built");
 	aliyun_login_wipe(&login);
+	buffer_free(&mapped.properties);
+	buffer_free(&mapped.will.properties);
 	buffer_wipe(&packet);
 }
 
@@ -183,8 +202,10 @@ session_take_connack(struct session *s, struct span packet)
 	}
 	if (s->wants_clean)
 		ack.session_present = false;
-	if (!ack.session_present) /* 3.1.2.4: then the device forgets too */
+	if (!ack.session_present) { /* 3.1.2.4: then the device forgets too */
 		inbound_forget(&s->memory->inbound);
+		asked_begin(&s->memory->asked);
+	}
 	if (s->wants_client_id)
 		assigned = span_of_string(s->entry->label);
 	size = packet.n + assigned.n + 8;

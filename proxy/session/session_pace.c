@@ -42,13 +42,15 @@ session_keep_to_limits(struct session *s)
 /* ---- topic filters ---- */
 
 static struct subscribing_rules
-rules_of(const struct session *s)
+rules_of(struct session *s)
 {
 	const struct contract *c = s->entry->contract;
 
 	return (struct subscribing_rules){
 	    .filters_max = c->filters_per_subscribe,
-	    .qos_max = (uint8_t)c->qos_max};
+	    .qos_max = (uint8_t)c->qos_max,
+	    .map = s->entry->topics != NULL ? session_map_filter : NULL,
+	    .arg = s};
 }
 
 /* The worker's account has what is kept for it. */
@@ -74,8 +76,16 @@ session_take_subscribe(
 
 	if (!session_can_answer(s))
 		return false;
+	if (s->entry->topics != NULL && session_has_many_filters(p)) {
+		session_end_for(s, R_PACKET_TOO_BIG,
+		    "more topic filters than are mapped in one packet");
+		return true;
+	}
 	move = subscribing_take(&s->subscribing, p, &rules, &why);
 	account(s, before);
+	if (s->entry->topics != NULL &&
+	    (move == SUBSCRIBING_PASS || move == SUBSCRIBING_TAKEN))
+		session_note_filters(s, p);
 	switch (move) {
 	case SUBSCRIBING_PASS:
 		link_put(&s->link, WS_BINARY, packet, true);
@@ -258,7 +268,7 @@ void
 session_end_turn(struct session *s)
 {
 	while (can_push(s))
-		if (!write_part(s) && !push_queued(s))
+		if (!session_send_ack(s) && !write_part(s) && !push_queued(s))
 			break;
 	if (can_push(s))
 		session_send_will(s);
@@ -321,8 +331,8 @@ session_begin_pace(struct session *s)
 {
 	(void)evtimer_assign(&s->pace, s->env->link.loop->base, on_pace, s);
 	subscribing_init(&s->subscribing, s->level);
-	s->adapts =
-	    must_adapt(s->entry->contract) || s->will.state != WILL_NONE;
+	s->adapts = must_adapt(s->entry->contract) ||
+		    s->entry->topics != NULL || s->will.state != WILL_NONE;
 	session_keep_to_limits(s);
 }
 
@@ -338,12 +348,15 @@ session_end_pace(struct session *s)
 	subscribing_free(&s->subscribing);
 	account(s, before);
 	inbound_disconnect(&s->memory->inbound);
+	if (s->wants_clean && s->level < 5) /* 3.1.2.4: it ends with the link */
+		asked_free(&s->memory->asked);
 }
 
 bool
 device_memory_is_empty(const struct device_memory *m)
 {
-	return m->inbound.n == 0 && m->flow.state == NULL;
+	return m->inbound.n == 0 && m->flow.state == NULL &&
+	       m->asked.filters.n == 0;
 }
 
 void
@@ -351,5 +364,6 @@ device_memory_free(struct device_memory *m)
 {
 	inbound_forget(&m->inbound);
 	flow_free(&m->flow);
+	asked_free(&m->asked);
 	*m = (struct device_memory){0};
 }

@@ -2,8 +2,8 @@
  * session_parts: what the files of a session share and nobody else sees:
  * session.c is its life and its end, session_login.c the login, session_up.c
  * the packets from the device, session_publish.c what becomes of a PUBLISH,
- * session_pace.c what waits, session_will.c the device's will, session_down.c
- * the packets from the cloud.
+ * session_pace.c what waits, session_topics.c the rules for topics,
+ * session_will.c the device's will, session_down.c the packets from the cloud.
  */
 #ifndef PROXY_SESSION_SESSION_PARTS_H
 #define PROXY_SESSION_SESSION_PARTS_H
@@ -103,6 +103,57 @@ bool session_take_pubrel(struct session *s, const struct mqtt_packet *p);
 /* PUBACK of the cloud, whose bytes may be changed. False: they pass. */
 bool session_take_puback(
     struct session *s, const struct mqtt_packet *p, struct span bytes);
+
+/* session_topics.c, only where s->entry->topics is not NULL, but for the first
+ */
+
+/* Keeps it if there are rules. False without memory. */
+NODISCARD bool session_keep_client_id(struct session *s, struct span client_id);
+
+enum session_mapped {
+	SESSION_MAPPED,
+	SESSION_UNMAPPED_PASSES, /* as it is */
+	SESSION_NOT_TAKEN,       /* it goes nowhere */
+	SESSION_REFUSED,         /* the session has to end */
+	SESSION_NO_MEMORY
+};
+
+/*
+ * A PUBLISH of the device, with a payload of <payload_bytes>: appends what goes
+ * up instead of what is here of it to <out>, and points <p> to that. <why>: why
+ * it is NOT_TAKEN or REFUSED.
+ */
+NODISCARD enum session_mapped session_map_up(const struct session *s,
+    struct mqtt_packet *p, uint64_t payload_bytes, struct buffer *out,
+    struct fault *why);
+/* The same for one of the cloud. One that is NOT_TAKEN is acknowledged. */
+NODISCARD enum session_mapped session_map_down(
+    struct session *s, const struct mqtt_packet *p, struct buffer *out);
+/* Puts one acknowledgement that is due to the cloud; false: there is none. A
+   message may be put now. */
+bool session_send_ack(struct session *s);
+
+/* A member of struct subscribing_rules; <arg> is the session. */
+void session_map_filter(
+    void *arg, struct span filter, subscribing_emit *emit, void *emit_arg);
+/* A SUBSCRIBE or UNSUBSCRIBE has more filters than are mapped in one go. */
+bool session_has_many_filters(const struct mqtt_packet *p);
+/* It was taken: remembers what it asks for. */
+void session_note_filters(struct session *s, const struct mqtt_packet *p);
+
+/* What a mapped will points to; zero, and <properties> is freed by the caller.
+ */
+struct session_will_parts {
+	struct topic_text topic;
+	struct buffer properties;
+};
+/* Maps the will, or takes it out, which is logged. False without memory. */
+NODISCARD bool session_map_will(const struct session *s, struct mqtt_connect *c,
+    struct session_will_parts *parts);
+/* Has the cloud send no topic aliases, which a message that is dropped might
+   have set; <kept> is what <c> points to then. False without memory. */
+NODISCARD bool session_drop_aliases(
+    struct mqtt_connect *c, struct buffer *kept);
 
 /* session_up.c */
 

@@ -88,9 +88,18 @@ set_first_byte(struct span packet, uint8_t byte)
 static void
 send_up(struct session *s, struct span first, uint64_t total)
 {
+	enum ws_opcode opcode = WS_BINARY;
+	struct span piece;
+
 	s->up_left = total - first.n;
 	s->up_dropped = false;
-	link_put(&s->link, WS_BINARY, first, s->up_left == 0);
+	/* with a longer topic it may be more than a frame has */
+	while (first.n > LOOP_IN_BYTES &&
+	       span_take(&first, LOOP_IN_BYTES, &piece)) {
+		link_put(&s->link, opcode, piece, false);
+		opcode = WS_CONTINUATION;
+	}
+	link_put(&s->link, opcode, first, s->up_left == 0);
 }
 
 /* What else comes of it goes nowhere. */
@@ -193,9 +202,10 @@ may_go(struct session *s, const struct mqtt_packet *p, struct span first,
 	return true;
 }
 
-bool
-session_take_publish(struct session *s, const struct mqtt_packet *given,
-    struct span first, uint64_t total)
+/* One that has the topic it goes up with. */
+static bool
+take(struct session *s, const struct mqtt_packet *given, struct span first,
+    uint64_t total)
 {
 	uint64_t head_bytes = (uint64_t)(given->payload.p - first.p);
 	struct mqtt_packet p = *given;
@@ -236,6 +246,58 @@ session_take_publish(struct session *s, const struct mqtt_packet *given,
 		return begin_handshake(s, &p, first, total);
 	send_up(s, first, total);
 	return true;
+}
+
+/* One whose topic no rule maps, or only to what the cloud does not take. */
+static bool
+turn_down(struct session *s, const struct mqtt_packet *p, struct span first,
+    uint64_t total, const struct fault *why)
+{
+	if (p->qos > 0 && !session_can_answer(s))
+		return false;
+	leave_out(s, first, total);
+	refuse(s, p, TOPIC_NAME_INVALID, why);
+	return true;
+}
+
+static bool
+take_mapped(struct session *s, const struct mqtt_packet *given,
+    struct span first, uint64_t total)
+{
+	uint64_t head_bytes = (uint64_t)(given->payload.p - first.p);
+	struct mqtt_packet p = *given;
+	struct buffer packet = {0};
+	struct fault why;
+	bool taken = true;
+
+	switch (session_map_up(s, &p, total - head_bytes, &packet, &why)) {
+	case SESSION_MAPPED:
+		taken = take(s, &p, buffer_span(&packet),
+		    p.header.header_bytes + (uint64_t)p.header.remaining);
+		break;
+	case SESSION_UNMAPPED_PASSES:
+		taken = take(s, given, first, total);
+		break;
+	case SESSION_NOT_TAKEN:
+		taken = turn_down(s, given, first, total, &why);
+		break;
+	case SESSION_REFUSED:
+		session_end(s, &why);
+		break;
+	case SESSION_NO_MEMORY:
+		session_end_for(s, R_OUT_OF_MEMORY, "for a PUBLISH");
+	}
+	buffer_free(&packet);
+	return taken;
+}
+
+bool
+session_take_publish(struct session *s, const struct mqtt_packet *p,
+    struct span first, uint64_t total)
+{
+	if (s->entry->topics == NULL)
+		return take(s, p, first, total);
+	return take_mapped(s, p, first, total);
 }
 
 void

@@ -47,8 +47,8 @@ bound_delay(struct session *s, const struct mqtt_connect *c)
 		s->will.delay_s = lives_s;
 }
 
-bool
-session_keep_will(struct session *s, const struct mqtt_connect *c)
+static bool
+keep(struct session *s, const struct mqtt_connect *c)
 {
 	const struct contract *contract = s->entry->contract;
 	bool retain = s->level >= 5 ? contract->retain_5 : contract->retain_3;
@@ -78,6 +78,19 @@ session_keep_will(struct session *s, const struct mqtt_connect *c)
 	}
 	buffer_free(&properties);
 	return out != NULL;
+}
+
+bool
+session_keep_will(struct session *s, const struct mqtt_connect *given)
+{
+	struct session_will_parts parts = {0};
+	struct mqtt_connect c = *given;
+	bool ok = s->entry->topics == NULL || session_map_will(s, &c, &parts);
+
+	if (ok && c.has_will)
+		ok = keep(s, &c);
+	buffer_free(&parts.properties);
+	return ok;
 }
 
 /* ---- at the end ---- */

@@ -40,7 +40,7 @@ X("log_level",       false, a->log.set == b->log.set && \
 			    a->log.level == b->log.level) \
 POLICIES(POLICY, X) \
 X("qos0_queue",      false, a->qos0_queue_bytes == b->qos0_queue_bytes) \
-X("topic",           true,  topic_map_same(a->topics, b->topics)) \
+X("topic",           true,  same_topics(a, b)) \
 X("contract",        false, a->contract->cloud == b->contract->cloud) \
 CONTRACT(RULE, X)
 
@@ -93,6 +93,14 @@ same_server_name(const struct credential *a, const struct credential *b)
 {
 	return (a->server_name == a->host && b->server_name == b->host) ||
 	       same_text(a->server_name, b->server_name);
+}
+
+/* The label is one of the names that rules may have. */
+static bool
+same_topics(const struct credential *a, const struct credential *b)
+{
+	return topic_map_same(a->topics, b->topics) &&
+	       (a->topics == NULL || same_text(a->label, b->label));
 }
 
 /* Bit i: the field of row i is not the same. */
