@@ -14,7 +14,8 @@ import struct
 from typing import Callable
 
 import mqtt_raw as mqtt
-from talk import Talk, bytewise, cut, rushed, together
+from talk import (Talk, bytewise, cut, promising_nothing, rushed,
+                  together)
 
 SHAPES = {}
 
@@ -1090,7 +1091,8 @@ def _odd_wild(d):
 def _odd_sleepy(d):
     # a battery sensor that wakes once an hour
     return [together(d.login("battery", keep_alive=0),
-                     d.pub(d.own("t"), "3.2 V", 1, 1, retain=True), d.bye())]
+                     promising_nothing(d.pub(d.own("t"), "3.2 V", 1, 1,
+                                             retain=True)), d.bye())]
 
 
 @shape("odd: QoS 2 sent again")

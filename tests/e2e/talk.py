@@ -59,6 +59,11 @@ def together(*steps):
         part for step in steps for part in step.segments),))
 
 
+def promising_nothing(step):
+    """The device does not wait for an answer: there need be none."""
+    return dataclasses.replace(step, answers=())
+
+
 def cut(step, *sizes):
     """In segments of these sizes, the rest in the last."""
     data, pieces = b"".join(step.segments), []

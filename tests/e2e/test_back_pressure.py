@@ -39,7 +39,7 @@ def test_device_that_does_not_read(cloud, start, dial):
 
 
 def test_cloud_that_does_not_read(cloud, start, dial, listen):
-    entry = cloud.device()
+    entry = cloud.device(contract="none")
     proxy = start(cloud, entry, env=FRUGAL)
     app = listen(cloud, topic_of(entry), qos=0)
     device = dial(proxy)
@@ -60,7 +60,8 @@ def test_cloud_that_does_not_read(cloud, start, dial, listen):
 def test_waiting_costs_nothing(cloud, start, dial, listen):
     """No turn of the loop, and no keep-alive: who is not read cannot show
     that it lives."""
-    entry, other = cloud.device(), cloud.device()
+    entry = cloud.device(contract="none", keep_alive_min="30s")
+    other = cloud.device()
     proxy = start(cloud, entry, other)
     app = listen(cloud, topic_of(entry), qos=0)
     device, reader = dial(proxy), dial(proxy, receive_buffer=4096)
@@ -109,7 +110,7 @@ def test_others_are_not_held_up(cloud, start, dial):
 
 
 def test_cloud_stuck_for_too_long(cloud, start, dial):
-    entry = cloud.device()
+    entry = cloud.device(contract="none")
     proxy = start(cloud, entry, cloud={"write_timeout": "300ms"})
     device = dial(proxy)
     device.log_in(entry["label"])

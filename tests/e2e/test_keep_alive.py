@@ -79,7 +79,7 @@ def test_own_pings(cloud, start, dial, level):
 
 def test_no_pings_while_packets_go_up(cloud, start, dial):
     """They are for silence only: nothing was written for ping_interval."""
-    entry = cloud.device()
+    entry = cloud.device(contract="none")
     proxy = start(cloud, entry, cloud={"ping_interval": "1s"})
     device = dial(proxy)
     device.log_in(entry["label"])
@@ -133,7 +133,7 @@ def test_ping_inside_a_big_publish(cloud, start, dial):
 
 def test_ping_at_the_end_of_a_stream(cloud, start, dial):
     """A device that pings between its packets gets an answer to each."""
-    entry = cloud.device()
+    entry = cloud.device(contract="none")
     device = dial(start(cloud, entry))
     device.log_in(entry["label"])
     for at in range(1, 201):

@@ -96,9 +96,11 @@ def test_session_expiry(cloud, start, dial):
     assert device.receive().payload == b"meanwhile"
 
 
-def test_what_the_cloud_says_about_itself(cloud, start, dial):
+@pytest.mark.parametrize("contract, told", [("aliyun", False),
+                                            ("none", True)])
+def test_what_the_cloud_says_about_itself(cloud, start, dial, contract, told):
     """stays at the proxy."""
-    entry = cloud.device()
+    entry = cloud.device(contract=contract)
     cloud.fault(entry, connack_properties={
         "assigned_client_id": "signed-id", "server_keep_alive": 40,
         "server_reference": "elsewhere:1883"})
@@ -107,8 +109,10 @@ def test_what_the_cloud_says_about_itself(cloud, start, dial):
     assert mqtt.ASSIGNED_CLIENT_ID not in answer.properties
     assert mqtt.SERVER_KEEP_ALIVE not in answer.properties
     assert mqtt.SERVER_REFERENCE not in answer.properties
-    # and what it says about what it can do is passed on: Maximum QoS
-    assert answer.properties[0x24] == 1
+    # and what it says about what it can do is passed on, but where the proxy
+    # stands in for it: Maximum QoS, Topic Alias Maximum
+    assert (0x24 in answer.properties) == told
+    assert (0x22 in answer.properties) == told
 
 
 def test_server_keep_alive_is_kept(cloud, start, dial):

@@ -54,7 +54,7 @@ def test_up_in_random_segments(cloud, start, dial, seed):
     biggest payload, and all that is around a read, a record, a length
     byte more."""
     random_ = random.Random(seed)
-    entry = cloud.device()
+    entry = cloud.device(contract="none")
     device = dial(start(cloud, entry, limits={
         "session_buffer": random_.choice(["64K", "512K"])}))
     device.log_in(entry["label"])
@@ -116,7 +116,7 @@ def test_down(cloud, start, dial, how, count, largest, level):
 @pytest.mark.parametrize("how", ["whole", "fragments", "merged"])
 def test_both_ways_at_once(cloud, start, dial, how):
     """The device hears itself through the cloud."""
-    entry = cloud.device()
+    entry = cloud.device(contract="none")
     cloud.fault(entry, downlink=how)
     device = dial(start(cloud, entry))
     device.log_in(entry["label"])

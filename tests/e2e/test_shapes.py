@@ -13,7 +13,7 @@ from shapes import SHAPES
 from talk import NEEDS
 
 # the needs that the proxy makes good
-MADE_GOOD = frozenset()
+MADE_GOOD = {"qos2", "retain", "split", "rate", "will"}
 READY = [shape for shape in SHAPES.values() if shape.needs <= MADE_GOOD]
 # what any broker says to a CONNECT, but for those that are to be refused
 WELCOME = [shape for shape in SHAPES.values() if all(
@@ -30,6 +30,7 @@ class Actor:
         self._level, self._dial, self._port = level, dial, port
         self._hears, self._says, self._gone = hears, says, gone
         self._device = None
+        self._early = collections.deque()   # deliveries
 
     def act(self, steps):
         for number, step in enumerate(steps):
@@ -37,6 +38,7 @@ class Actor:
                 self._act(step)
             except Exception as why:
                 raise AssertionError(f"step {number}: {step}") from why
+        assert not self._early
 
     def _act(self, step):
         if step.dials:
@@ -68,7 +70,9 @@ class Actor:
         for answer in promised:
             waiting[answer.kind].append(answer)
         while any(waiting.values()):
-            packet = self._device.packet()
+            packet = (self._early.popleft()
+                      if self._early and waiting[mqtt.PUBLISH]
+                      else self._device.packet())
             if packet.kind == mqtt.PUBREL:  # of a delivery at QoS 2
                 self._device.send(mqtt.pubcomp(
                     int.from_bytes(packet.body[:2], "big")))
@@ -77,6 +81,10 @@ class Actor:
                     not waiting[packet.kind]):
                 # of somebody else, who is retained
                 self._device.take_publish(packet)
+                continue
+            if packet.kind == mqtt.PUBLISH and not waiting[packet.kind]:
+                # of a message at QoS 2, before its PUBREL: it went up at once
+                self._early.append(packet)
                 continue
             assert waiting[packet.kind], packet
             answer = waiting[packet.kind].popleft()
