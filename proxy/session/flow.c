@@ -427,7 +427,9 @@ flow_puback_wait_ms(const struct flow *f, uint64_t now_ms)
 {
 	const struct waiting *w = f->state != NULL ? &f->state->waiting : NULL;
 
-	return w != NULL && w->is && w->for_puback ? now_ms - w->puback_ms : 0;
+	return w != NULL && w->is && w->for_puback
+		   ? later(1, now_ms - w->puback_ms)
+		   : 0;
 }
 
 bool

@@ -150,7 +150,8 @@ void flow_next_sent(struct flow *f, uint64_t now_ms);
  */
 uint64_t flow_wait_ms(const struct flow *f, uint64_t now_ms);
 
-/* How long a packet has been waiting for no more than a PUBACK; 0: none is. */
+/* How long a packet has been waiting for no more than a PUBACK, at least 1; 0:
+   none is. */
 uint64_t flow_puback_wait_ms(const struct flow *f, uint64_t now_ms);
 /* True when one waits for that, however long. */
 bool flow_waits_for_puback(const struct flow *f);

@@ -52,8 +52,8 @@ struct inbound {
 };
 
 /* The session is over: forgets all. So it is when a clean one begins or ends
-   (3.1.2.4, 4.1) and, at level 5, when the CONNACK says that the cloud has none
-   (MQTT-3.2.2-5): the device forgets its own then. */
+   (3.1.2.4, 4.1) and, above level 3, when the CONNACK says that the cloud has
+   none (MQTT-3.2.2-5): the device forgets its own then. */
 void inbound_forget(struct inbound *in);
 
 /* The connection is over, the session is not. To be called, or

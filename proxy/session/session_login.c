@@ -69,8 +69,7 @@ rewrite_connect(struct session *s, const struct aliyun_login *login,
 
 	if (!mqtt_connect_read(buffer_span(&s->connect), &c, NULL))
 		return false;
-	if (session_keeps_will(s, &c))
-		c.has_will = false;
+	session_fit_will(s, &c);
 	if (s->entry->topics != NULL && !map_topics(s, &c, mapped))
 		return false;
 	c.client_id = span_of_string(login->client_id);
@@ -202,7 +201,8 @@ session_take_connack(struct session *s, struct span packet)
 	}
 	if (s->wants_clean)
 		ack.session_present = false;
-	if (!ack.session_present) { /* 3.1.2.4: then the device forgets too */
+	/* 3.1.2.4: then the device forgets too; level 3 does not say */
+	if (s->wants_clean || (!ack.session_present && s->level > 3)) {
 		inbound_forget(&s->memory->inbound);
 		asked_begin(&s->memory->asked);
 	}

@@ -71,6 +71,8 @@ void session_end_turn(struct session *s);
 
 /* True when the cloud takes no will from the device, which has one. */
 bool session_keeps_will(const struct session *s, const struct mqtt_connect *c);
+/* Brings the will of a CONNECT to what the cloud takes. */
+void session_fit_will(const struct session *s, struct mqtt_connect *c);
 /* Keeps it; false without memory. */
 NODISCARD bool session_keep_will(
     struct session *s, const struct mqtt_connect *c);
@@ -89,6 +91,9 @@ void session_drop_will(struct session *s);
 
 /* session_publish.c */
 
+/* True when the cloud would not take it; *code says so at level 5. */
+bool session_objects(const struct session *s, const struct mqtt_packet *p,
+    uint64_t payload_bytes, uint8_t *code, struct fault *why);
 /* A PUBLISH of the device, of <total> bytes, of which <first> are here; its
    head is among them. False: it has to wait. */
 bool session_take_publish(struct session *s, const struct mqtt_packet *p,

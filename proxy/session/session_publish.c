@@ -22,9 +22,8 @@ has_many_slashes(struct span topic, uint32_t most)
 	return most != 0 && n > most;
 }
 
-/* True when the cloud would not take it; *code says so at level 5. */
-static bool
-objects(const struct session *s, const struct mqtt_packet *p,
+bool
+session_objects(const struct session *s, const struct mqtt_packet *p,
     uint64_t payload_bytes, uint8_t *code, struct fault *why)
 {
 	const struct contract *c = s->entry->contract;
@@ -215,7 +214,7 @@ take(struct session *s, const struct mqtt_packet *given, struct span first,
 	uint8_t code;
 	bool queued;
 
-	if (objects(s, &p, total - head_bytes, &code, &why)) {
+	if (session_objects(s, &p, total - head_bytes, &code, &why)) {
 		if (p.qos > 0 && !session_can_answer(s))
 			return false;
 		leave_out(s, first, total);

@@ -18,6 +18,27 @@ session_keeps_will(const struct session *s, const struct mqtt_connect *c)
 	       !(s->level >= 5 ? contract->will_5 : contract->will_3);
 }
 
+/* It is a message like any other. */
+static void
+fit(const struct session *s, struct mqtt_connect *c)
+{
+	const struct contract *contract = s->entry->contract;
+
+	if (c->will_qos > contract->qos_max)
+		c->will_qos = (uint8_t)contract->qos_max;
+	c->will_retain &=
+	    s->level >= 5 ? contract->retain_5 != 0 : contract->retain_3 != 0;
+}
+
+void
+session_fit_will(const struct session *s, struct mqtt_connect *c)
+{
+	if (session_keeps_will(s, c))
+		c->has_will = false;
+	else
+		fit(s, c);
+}
+
 /* The will's properties as those of a PUBLISH: all but the delay. False without
    memory. */
 static bool
@@ -47,23 +68,20 @@ bound_delay(struct session *s, const struct mqtt_connect *c)
 		s->will.delay_s = lives_s;
 }
 
+/* Keeps what fits. False without memory. */
 static bool
 keep(struct session *s, const struct mqtt_connect *c)
 {
-	const struct contract *contract = s->entry->contract;
-	bool retain = s->level >= 5 ? contract->retain_5 : contract->retain_3;
 	struct buffer properties = {0};
 	struct mqtt_packet p = {.header.type = MQTT_PUBLISH,
 	    .qos = c->will_qos,
-	    .retain = c->will_retain && retain,
+	    .retain = c->will_retain,
 	    .packet_id = c->will_qos > 0,
 	    .topic = c->will_topic,
 	    .payload = c->will_payload};
 	uint8_t *out = NULL;
 	size_t n;
 
-	if (p.qos > contract->qos_max)
-		p.qos = (uint8_t)contract->qos_max;
 	s->will.qos = p.qos;
 	if (take_properties(s, c->will_properties, &properties)) {
 		bound_delay(s, c);
@@ -80,6 +98,26 @@ keep(struct session *s, const struct mqtt_connect *c)
 	return out != NULL;
 }
 
+static void
+tell_lost(const struct session *s, const char *detail)
+{
+	SLOG(LOG_WARNING, s, "will_lost", "detail=\"%s\"", detail);
+}
+
+/* The cloud would not take it as a message either; then it is told now. */
+static bool
+has_no_place(const struct session *s, const struct mqtt_connect *c)
+{
+	const struct mqtt_packet p = {.topic = c->will_topic};
+	struct fault why;
+	uint8_t code;
+
+	if (!session_objects(s, &p, c->will_payload.n, &code, &why))
+		return false;
+	tell_lost(s, why.text);
+	return true;
+}
+
 bool
 session_keep_will(struct session *s, const struct mqtt_connect *given)
 {
@@ -87,19 +125,14 @@ session_keep_will(struct session *s, const struct mqtt_connect *given)
 	struct mqtt_connect c = *given;
 	bool ok = s->entry->topics == NULL || session_map_will(s, &c, &parts);
 
-	if (ok && c.has_will)
+	fit(s, &c);
+	if (ok && c.has_will && !has_no_place(s, &c))
 		ok = keep(s, &c);
 	buffer_free(&parts.properties);
 	return ok;
 }
 
 /* ---- at the end ---- */
-
-static void
-tell_lost(const struct session *s, const char *detail)
-{
-	SLOG(LOG_WARNING, s, "will_lost", "detail=\"%s\"", detail);
-}
 
 void
 session_drop_will(struct session *s)
