@@ -119,7 +119,7 @@ static const struct {
     {"", "keep_alive_max = 1199", "keep_alive_max!"},
     {"", "keep_alive_zero = 0", "keep_alive_zero!"},
     {"one_session = no", "", "one_session"},
-    {"", "qos2 = refuse\nretain = store", "qos2 retain"},
+    {"", "qos2 = refuse\nsecond_device = refuse", "qos2 second_device"},
     {"", "topic_unmapped = drop", "topic_unmapped"},
     {"", TOPIC("1", "a"), "topic!"},
     {TOPIC("1", "a"), TOPIC("1", "b"), "topic!"},
