@@ -377,7 +377,7 @@ test_qos0_is_queued(void **state)
 		cloud_gets(l, publish(0, false, 0, "d"));
 		nothing_moves(l);
 		assert_non_null(strstr(life_log(l), "event=device_slowed"));
-		device_says(l, SPAN_OF("\xe0\x00"));
+		lan_fin(&l->lan);
 		until(&l->rig, l->session->ended);
 		assert_int_equal(l->rig.loop->kept_bytes, 0);
 		assert_non_null(strstr(life_log(l), "qos0_dropped=1"));
@@ -385,6 +385,25 @@ test_qos0_is_queued(void **state)
 		device_memory_free(&l->memory);
 		cloud_hang_up(&l->cloud);
 	}
+}
+
+/* What it has said before its DISCONNECT goes up before that. */
+static void
+test_disconnect_behind_the_queue(void **state)
+{
+	struct life *l = *state;
+
+	adapt_login(l, 4, "qos0_per_second = 1\n");
+	device_says(l, publish(0, false, 0, "a"));
+	device_says(l, publish(0, false, 0, "b"));
+	device_says(l, SPAN_OF("\xe0\x00"));
+	cloud_gets(l, publish(0, false, 0, "a"));
+	nothing_moves(l);
+	adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+	cloud_gets(l, publish(0, false, 0, "b"));
+	cloud_gets(l, SPAN_OF("\xe0\x00"));
+	life_expect_dead(l);
+	assert_string_equal(life_reason(l), "device_left");
 }
 
 static void
@@ -643,6 +662,7 @@ main(void)
 	    TEST(test_in_flight),
 	    TEST(test_a_cloud_that_does_not_acknowledge),
 	    TEST(test_qos0_is_queued),
+	    TEST(test_disconnect_behind_the_queue),
 	    TEST(test_qos0_is_dropped_the_oldest_first),
 	    TEST(test_queue_of_a_device_that_does_not_read),
 	    TEST(test_retain),
