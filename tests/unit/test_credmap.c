@@ -1262,7 +1262,7 @@ test_same_means_a_session_can_go_on(void **state)
 	    DEVICE("b", "devi") "match_case = no\n",
 	    DEVICE("b", "devi") "log_level = debug\n",
 	    DEVICE("b", "devi") "contract = aliyun\n",
-	    DEVICE("b", "devi") "qos_max = 2\nretain_3 = yes\n",
+	    DEVICE("b", "devi") "message_max = 1K\nretain_3 = yes\n",
 	};
 	struct scratch *s = *state;
 	struct credmap *old = load(s, DEVICE("a", "devi"));

@@ -111,7 +111,7 @@ static const struct {
     {"", "log_level = debug", "log_level"},
     {"log_level = info", "log_level = debug", "log_level"},
     {"", "contract = aliyun", ""},
-    {"contract = none", "contract = none\nqos_max = 1", "qos_max"},
+    {"contract = none", "contract = none\nmessage_max = 1K", "message_max"},
     {"", "retain_3 = yes\ntopic_max = 9", "retain_3 topic_max"},
     {"", "will_3 = yes", "will_3!"},
     {"will_5 = no", "", "will_5!"},
