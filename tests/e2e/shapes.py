@@ -38,14 +38,36 @@ class Shape:
         return frozenset().union(*(
             step.needs for step in self.steps("pk", "dn")))
 
-    @property
-    def keys(self):
-        """What devices.ini has to say for the device to be known."""
-        if self.match:
-            return self.match
+    def _talk(self):
         talk = Talk("pk", "dn", self.level)
         self.make(talk)
-        return {"match_client_id": talk.client_ids[0]}
+        return talk
+
+    @property
+    def keys(self):
+        """What devices.ini has to say for the device to be known, and for
+        its topics to be mapped."""
+        keys = dict(self.match) or {
+            "match_client_id": self._talk().client_ids[0]}
+        for number, (lan, cloud) in enumerate(self.topics.items(), 1):
+            keys[f"topic.{number}.lan"] = lan
+            keys[f"topic.{number}.cloud"] = "/${pk}/${dn}/user/" + cloud
+        return keys
+
+    @property
+    def topics(self):
+        """Each topic and filter that needs a map, and what its rule makes
+        of it behind /PK/DN/user/."""
+        return {topic: f"t{number}" + _captures(topic) for number, topic
+                in enumerate(self._talk().foreign)}
+
+
+def _captures(lan):
+    """What stands for them in the cloud's topic."""
+    levels = lan.split("/")
+    ones = levels.count("+")
+    return "".join(f"/${at}" for at in range(1, ones + 1)) + (
+        "/$#" if levels[-1] == "#" else "")
 
 
 def shape(name, level=4, **match):

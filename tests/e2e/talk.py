@@ -102,6 +102,7 @@ class Talk:
         self.level = level
         self.mine = f"{product_key}/{device_name}"
         self.client_ids = []    # as they were used
+        self.foreign = []       # topics and filters that are not its own
         self._will = None       # of the open connection
         self._held = {}         # packet identifier -> Message at QoS 2
 
@@ -219,6 +220,8 @@ class Talk:
     def _topic_needs(self, topic):
         """Of a topic or filter."""
         if not topic.startswith((f"/{self.mine}/", f"/sys/{self.mine}/")):
+            if topic not in self.foreign:
+                self.foreign.append(topic)
             return {"map"}
         # the others would not be the platform's own
         assert len(topic.encode()) <= TOPIC_BYTES
