@@ -33,8 +33,9 @@ enum contract_cloud { CONTRACT_CLOUDS(X) CONTRACT_CLOUD_COUNT };
  * value for none (a broker that takes everything), least, most, live, what it
  * is. Kinds: COUNT (a number), BYTES (K and M understood, 1024-based), SECONDS
  * (a time in whole seconds), BOOL (no or yes). Bounds are numbers, in bytes and
- * seconds. live: a change counts for sessions that run; otherwise they have begun
- * by it (what was signed up for, the will, what waits for an answer) and end.
+ * seconds. live: a change counts for sessions that run; otherwise they have
+ * begun by it (what was signed up for, the will, what waits for an answer) and
+ * end.
  */
 /* clang-format off */
 #define CONTRACT(X, x) \
@@ -47,15 +48,13 @@ X(x, keep_alive_min,   SECONDS, "30s",   "0",      0, 65535, false, "the least k
 X(x, keep_alive_max,   SECONDS, "1200s", "65535s", 1, 65535, false, "the most keep-alive") \
 X(x, keep_alive_zero,  SECONDS, "300s",  "0",      0, 65535, false, "the keep-alive signed up for when the device has none (0); 0: that passes") \
 X(x, filters_per_subscribe, COUNT, "8",  "0",      0, 65535, false, "topic filters in one SUBSCRIBE or UNSUBSCRIBE; 0: no limit") \
-X(x, subscriptions_max, COUNT,  "100",   "0",      0, 1000000, true, "subscriptions of one device; 0: no limit") \
 X(x, message_max,      BYTES,   "256K",  "0",      0, 268435456, true, "the longest payload; 0: no limit") \
 X(x, topic_max,        COUNT,   "128",   "0",      0, 65535, true,  "the longest topic, in bytes; 0: no limit") \
 X(x, topic_slashes_max, COUNT,  "7",     "0",      0, 65535, true,  "the most slashes in a topic; 0: no limit") \
 X(x, qos0_per_second,  COUNT,   "30",    "0",      0, 1000, true, "messages of QoS 0 from one device in a second; 0: no limit") \
 X(x, qos1_per_second,  COUNT,   "10",    "0",      0, 1000, true, "messages of QoS 1 from one device in a second; 0: no limit") \
 X(x, bytes_per_second, BYTES,   "1M",    "0",      0, 1073741824, true, "bytes from one device in a second, of whole packets; 0: no limit") \
-X(x, inflight_max,     COUNT,   "100",   "0",      0, 65535, true,  "messages of QoS 1 from one device that are not acknowledged yet; 0: no limit") \
-X(x, one_session,      BOOL,    "yes",   "yes",    0, 1, true,  "takes one session of a device, and ends the older one")
+X(x, inflight_max,     COUNT,   "100",   "0",      0, 65535, true,  "messages of QoS 1 from one device that are not acknowledged yet; 0: no limit")
 /* clang-format on */
 
 /* The rules by number, in the order of the table. */

@@ -118,7 +118,7 @@ static const struct {
     {"", "keep_alive_min = 31", "keep_alive_min!"},
     {"", "keep_alive_max = 1199", "keep_alive_max!"},
     {"", "keep_alive_zero = 0", "keep_alive_zero!"},
-    {"one_session = no", "", "one_session"},
+    {"inflight_max = 0", "", "inflight_max"},
     {"", "qos2 = refuse\nsecond_device = refuse", "qos2 second_device"},
     {"", "topic_unmapped = drop", "topic_unmapped"},
     {"", TOPIC("1", "a"), "topic!"},
