@@ -31,7 +31,8 @@ enum {
 	TIGHT_MEMORY = 8,
 	ENDS_IN_ORDER = 16,
 	TAKES_ALL = 32, /* the cloud, which is sent everything as it is */
-	SLOW = 64 /* takes little a second; else it is Aliyun's contract */
+	SLOW = 64,   /* takes little a second; else it is Aliyun's contract */
+	MAPPED = 128 /* has topics of its own */
 };
 
 /* Acts; the operands are bytes. After each the loop turns, but not after one
@@ -59,7 +60,15 @@ enum act {
 	ACT_COUNT
 };
 
-enum { MAP_SAME, MAP_CHANGED, MAP_REMOVED, MAP_TAKES_ALL, MAP_SLOW, MAP_COUNT };
+enum {
+	MAP_SAME,
+	MAP_CHANGED,
+	MAP_REMOVED,
+	MAP_TAKES_ALL,
+	MAP_SLOW,
+	MAP_MAPPED,
+	MAP_COUNT
+};
 
 /* without a time, a login is the same whenever it is signed */
 #define PLACE "host = cloud.test\ntransports = ws\ntimestamp = none\n"
@@ -77,7 +86,11 @@ static const char *const map_files[MAP_COUNT] = {PUMP,
 	 "keep_alive_zero = 300s\n",
     PUMP "qos0_per_second = 2\nqos1_per_second = 1\ninflight_max = 2\n"
 	 "bytes_per_second = 64K\nqos0_queue = 8K\nmessage_max = 100K\n"
-	 "will_5 = no\nretain_5 = no\n"};
+	 "will_5 = no\nretain_5 = no\n",
+    PUMP "topic.1.lan = +/#\ntopic.1.cloud = /${pk}/${dn}/$1/$#\n"
+	 "topic.1.escape = yes\n"
+	 "topic.2.lan = a/+\ntopic.2.cloud = /${pk}/${dn}/of_a_$1/x\n"
+	 "topic_unmapped = drop\nwill_5 = no\n"};
 
 /* One end of a pair: what the script has to send to it, and got from it. */
 struct side {
@@ -741,6 +754,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	play.addresses = 2;
 	play.map = (flags & TAKES_ALL) != 0 ? MAP_TAKES_ALL
 		   : (flags & SLOW) != 0    ? MAP_SLOW
+		   : (flags & MAPPED) != 0  ? MAP_MAPPED
 					    : MAP_SAME;
 	house.env.link.loop->kept_max =
 	    (flags & TIGHT_MEMORY) != 0 ? KEPT_TIGHT_BYTES : KEPT_MAX_BYTES;
