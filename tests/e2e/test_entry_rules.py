@@ -161,14 +161,14 @@ def test_keep_alive_by_contract(cloud, start, dial, device_s, rules, cloud_s):
 
 
 def test_contract_changed(cloud, start, dial):
-    """Only rules that are part of the login end a session."""
+    """Only rules that a session has begun by end it."""
     entry, other = cloud.device(), cloud.device()
     proxy = start(cloud, entry, other)
     device, bystander = dial(proxy), dial(proxy)
     device.log_in(entry["label"])
     bystander.log_in(other["label"])
     proxy.set_devices([{**entry, "keep_alive_max": "900s"},
-                       {**other, "qos_max": "2", "topic_max": "99"}])
+                       {**other, "qos1_per_second": "20", "topic_max": "99"}])
     proxy.reload()
     assert device.until_closed() == []
     assert proxy.wait_log("session_end")["reason"] == "entry_changed"
