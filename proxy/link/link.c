@@ -376,6 +376,7 @@ link_lose(struct link *l, enum ws_close_code code, const struct fault *why)
 		if (try_next_way(l, why))
 			return;
 		tell_governor(l, why);
+		link_idle_lost(l, why->why);
 	}
 	l->lost_told = true;
 	if (link_is_open(l) && (code != WS_CLOSE_NONE || l->close_seen) &&
@@ -436,6 +437,7 @@ link_logged_in(struct link *l, uint32_t ping_interval_ms)
 	l->up_ms = clock_mono_ms();
 	if (l->ways.count > 1)
 		habit_note(l->env->habits, l->target->host, link_transport(l));
+	link_idle_begin(l);
 	link_event(l, EV_LOGGED_IN);
 }
 
@@ -475,7 +477,7 @@ link_arm_up(struct link *l)
 		due_ms = l->blocked_ms + s->cloud_write_timeout_ms;
 	} else if (l->ping_interval_ms != 0 &&
 		   (l->ping_sent_ms == 0 || l->paused)) {
-		due_ms = l->wrote_ms + l->ping_interval_ms;
+		due_ms = l->wrote_ms + link_ping_interval_ms(l);
 		if (l->mid_message && due_ms <= now_ms)
 			due_ms = now_ms + MID_MESSAGE_RETRY_MS;
 	}
@@ -524,7 +526,7 @@ deadline_alive(struct link *l, struct fault *why)
 	}
 	if (l->blocked_ms == 0 && !l->mid_message &&
 	    (l->ping_sent_ms == 0 || l->paused) && l->ping_interval_ms != 0 &&
-	    now_ms >= l->wrote_ms + l->ping_interval_ms)
+	    now_ms >= l->wrote_ms + link_ping_interval_ms(l))
 		put_ping(l, now_ms);
 	link_arm_up(l);
 	return STAY;

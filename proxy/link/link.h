@@ -27,6 +27,7 @@
 #include "link/governor.h"
 #include "link/habit.h"
 #include "link/holdoff.h"
+#include "link/idle_cut.h"
 #include "link/loop.h"
 #include "link/resolver.h"
 #include "link/stream.h"
@@ -94,9 +95,11 @@ struct link_env {
 	struct holdoffs *holdoffs;
 	struct habits *habits;
 	struct egress_memory *egress_memory;
-	struct governor *governor;     /* NULL: dial whenever asked to */
-	struct take_overs *take_overs; /* NULL: not counted */
-	uint64_t max_message_bytes;    /* of the cloud's; 0: no limit */
+	struct idle_cuts *idle_cuts;     /* NULL: nothing is learned */
+	struct governor *governor;       /* NULL: dial whenever asked to */
+	struct take_overs *take_overs;   /* NULL: not counted */
+	_Atomic uint64_t *pings_learned; /* how often an interval was; ditto */
+	uint64_t max_message_bytes;      /* of the cloud's; 0: no limit */
 	/* Told of each step of each dial, or NULL: the state that was passed
 	   (<why> NULL) or where the dial failed; called before the link has
 	   left it. */
@@ -134,9 +137,13 @@ struct link {
 	uint16_t close_code; /* of ours */
 	uint8_t pong_bytes;
 	uint8_t pong[WS_CONTROL_MAX];
-	uint32_t ping_interval_ms; /* 0: none */
+	uint32_t ping_interval_ms; /* asked for; 0: none */
 	uint64_t wrote_ms;
 	uint64_t ping_sent_ms; /* 0: no answer is awaited */
+	uint64_t moved_ms;     /* the last bytes, either way */
+	uint64_t silence_ms;   /* what we wrote ended so much of it, and nothing
+				  has come since; 0: not so */
+	uint64_t spoke_ms;     /* when that was */
 	uint64_t blocked_ms;   /* since when frames are kept; 0: none are */
 	uint64_t dialled_ms;
 	uint64_t up_ms; /* since when it is logged in */
@@ -169,7 +176,7 @@ void link_flush(struct link *l);
 bool link_takes(const struct link *l);
 
 /* Accepted: from now on a ping is sent whenever nothing was written for
-   <ping_interval_ms>. */
+   <ping_interval_ms>, or for what was learned of the way (idle_cut.h). */
 void link_logged_in(struct link *l, uint32_t ping_interval_ms);
 
 /* The cloud has said, in MQTT, that it will not have this device, now or any

@@ -49,6 +49,7 @@ link_write_scratch(struct link *l)
 	if (frames.n == 0)
 		return;
 	l->wrote_ms = clock_mono_ms();
+	link_idle_wrote(l);
 	if (l->kept.n == 0 && !write_some(l, frames, &put, &why)) {
 		link_lose(l, WS_CLOSE_NONE, &why);
 		return;
@@ -344,9 +345,10 @@ read_cloud(struct link *l, struct fault *why)
 			return STAY;
 		io = link_fill(l, loop->in, size, &n, &read_why);
 		if (n > 0) {
-			enum verdict v =
-			    take_batch(l, (struct span){loop->in, n}, why);
+			enum verdict v;
 
+			link_idle_read(l);
+			v = take_batch(l, (struct span){loop->in, n}, why);
 			if (v == FAIL || !link_is_open(l))
 				return v;
 		}

@@ -1,8 +1,8 @@
 /*
  * link_parts: what the files of a link share and nobody else sees: link.c is
  * the machine and the owner's functions, link_dial.c the way to an open
- * connection, link_carry.c the frames on it, link_describe.c what a person is
- * told of a dial.
+ * connection, link_carry.c the frames on it, link_idle.c its silences,
+ * link_describe.c what a person is told of a dial.
  */
 #ifndef PROXY_LINK_LINK_PARTS_H
 #define PROXY_LINK_LINK_PARTS_H
@@ -89,5 +89,14 @@ NODISCARD bool link_write_kept(struct link *l, struct fault *why);
    broken connection, and <why>. */
 NODISCARD enum io link_fill(
     struct link *l, uint8_t *to, size_t size, size_t *n, struct fault *why);
+
+/* link_idle.c */
+/* What was asked for, or less where idle links are cut. */
+uint64_t link_ping_interval_ms(const struct link *l);
+void link_idle_begin(struct link *l); /* it is logged in, at l->up_ms */
+void link_idle_wrote(struct link *l); /* at l->wrote_ms */
+void link_idle_read(struct link *l);
+/* Before it leaves the state it is lost in. */
+void link_idle_lost(struct link *l, enum reason why);
 
 #endif

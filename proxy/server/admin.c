@@ -128,6 +128,7 @@ show(struct client *c, const struct page *page)
 	    .connections = crowd_size(a->config.crowd),
 	    .lan_loops = a->config.take_overs->lan_loops,
 	    .cloud_loops = a->config.take_overs->cloud_loops,
+	    .pings_learned = *a->config.pings_learned,
 	    .map = a->config.map,
 	};
 	struct text text = {.at = a->body, .left = sizeof(a->body)};

@@ -29,6 +29,7 @@ struct admin_config {
 	uint64_t began_ms; /* of the monotonic clock */
 	struct crowd *crowd;
 	const struct take_overs *take_overs;
+	const _Atomic uint64_t *pings_learned;
 	const struct map_state *map;
 };
 

@@ -115,6 +115,12 @@ admin_write_metrics(struct text *out, const struct admin_facts *f)
 	    "mqtt_wss_proxy_take_over_loops_total{where=\"cloud\"} %" PRIu64
 	    "\n",
 	    f->lan_loops, f->cloud_loops);
+	add_family(out, "ping_intervals_learned_total", "counter",
+	    "How often a worker has found that idle links are cut, and pings"
+	    " more often.");
+	text_add(out,
+	    "mqtt_wss_proxy_ping_intervals_learned_total %" PRIu64 "\n",
+	    f->pings_learned);
 }
 
 void

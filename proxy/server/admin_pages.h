@@ -18,6 +18,7 @@ struct admin_facts {
 	unsigned connections; /* from devices */
 	uint64_t lan_loops;   /* of take-overs */
 	uint64_t cloud_loops;
+	uint64_t pings_learned; /* how often a ping interval was */
 	const struct map_state *map;
 };
 

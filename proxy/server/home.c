@@ -477,6 +477,7 @@ home_free(struct home **hp)
 	tickets_free(&h->env.link.tickets);
 	holdoffs_free(&h->env.link.holdoffs);
 	habits_free(&h->env.link.habits);
+	idle_cuts_free(&h->env.link.idle_cuts);
 	egress_memory_free(&h->env.link.egress_memory);
 	governor_free(&h->env.link.governor);
 	if (h->mailbox != NULL && h->loop != NULL)
@@ -509,12 +510,13 @@ furnish(struct home *h)
 	h->env.link.tickets = tickets_new();
 	h->env.link.holdoffs = holdoffs_new();
 	h->env.link.habits = habits_new();
+	h->env.link.idle_cuts = idle_cuts_new();
 	h->env.link.egress_memory = egress_memory_new();
 	h->env.link.governor = furnish_governor(h);
 	if (h->loop == NULL || h->mailbox == NULL ||
 	    h->env.link.tickets == NULL || h->env.link.holdoffs == NULL ||
-	    h->env.link.habits == NULL || h->env.link.egress_memory == NULL ||
-	    h->env.link.governor == NULL)
+	    h->env.link.habits == NULL || h->env.link.idle_cuts == NULL ||
+	    h->env.link.egress_memory == NULL || h->env.link.governor == NULL)
 		return false;
 	h->lingering = lingering_new(h->loop->base, h->config.crowd);
 	if (h->lingering == NULL)
@@ -527,6 +529,7 @@ furnish(struct home *h)
 	h->env.link.resolver_mailbox = h->config.door;
 	h->env.link.resolver_open = h->config.resolver_open;
 	h->env.link.take_overs = h->config.take_overs;
+	h->env.link.pings_learned = h->config.pings_learned;
 	h->env.link.settings = h->config.settings;
 	h->env.link.trust = h->config.trust;
 	h->env.device.loop = h->loop;

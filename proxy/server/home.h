@@ -30,8 +30,9 @@ struct home_config {
 	struct trust *trust;
 	size_t kept_max_bytes; /* this home's share of [limits] total_buffer */
 	struct crowd *crowd;   /* the process's */
-	struct dial_rate *dial_rate;   /* ditto */
-	struct take_overs *take_overs; /* ditto */
+	struct dial_rate *dial_rate;     /* ditto */
+	struct take_overs *take_overs;   /* ditto */
+	_Atomic uint64_t *pings_learned; /* ditto */
 	struct mailbox *door;
 	/* Opens a look-up (link/resolver.h) on the door's thread. */
 	void (*resolver_open)(struct letter *l, void *door);

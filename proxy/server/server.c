@@ -51,6 +51,7 @@ struct server {
 	struct crowd *crowd;
 	struct dial_rate dial_rate;
 	struct take_overs take_overs;
+	_Atomic uint64_t pings_learned;
 	struct keeper *keeper;
 	struct map_state map_state;
 	struct admin *admin; /* NULL: none is wanted, or can be had */
@@ -282,6 +283,7 @@ start_homes(struct server *s, struct fault *why)
 	    .crowd = s->crowd,
 	    .dial_rate = &s->dial_rate,
 	    .take_overs = &s->take_overs,
+	    .pings_learned = &s->pings_learned,
 	    .door = s->mailbox,
 	    .resolver_open = open_lookup,
 	};
@@ -353,6 +355,7 @@ start_admin(struct server *s, uint64_t began_ms, struct fault *why)
 	    .began_ms = began_ms,
 	    .crowd = s->crowd,
 	    .take_overs = &s->take_overs,
+	    .pings_learned = &s->pings_learned,
 	    .map = &s->map_state,
 	};
 	struct fault lack;

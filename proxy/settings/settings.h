@@ -53,6 +53,7 @@ X("cloud", "subprotocol",      TEXT,      cloud_subprotocol,     "mqtt", 0, 0, t
 X("cloud", "subprotocol_3_1",  TEXT,      cloud_subprotocol_3_1, "", 0, 0, true, "another subprotocol for devices of MQTT 3.1, such as mqttv3.1; empty: the same") \
 X("cloud", "retry_after_max",  MS,        retry_after_max_ms,    "1h", 0, 86400000, true, "how long the cloud may ask not to be dialled (HTTP Retry-After)") \
 X("cloud", "ping_interval",    MS,        ping_interval_ms,      "60s", 100, 1200000, true, "a ping is sent to the cloud when nothing was written for so long") \
+X("cloud", "ping_interval_min", MS,       ping_interval_min_ms,  "20s", 100, 1200000, true, "where idle connections are cut, the proxy pings more often by itself, down to this; as ping_interval or more: never") \
 X("cloud", "ping_timeout",     MS,        ping_timeout_ms,       "20s", 100, 600000, true, "the link is lost when a ping is not answered in this time") \
 X("cloud", "nameservers",      TEXT,      cloud_nameservers,     "", 0, 0, true, "DNS servers to ask instead of those of this machine; empty: those") \
 X("cloud", "resolve_timeout",  MS,        resolve_timeout_ms,    "5s", 50, 120000, true, "to resolve the cloud's host") \

@@ -170,7 +170,8 @@ def test_metrics(site, path, dial):
         "map_devices": 1, "map_reloads_total{result=ok}": 1,
         "map_reloads_total{result=refused}": 0, "map_refused": 0,
         "take_over_loops_total{where=lan}": 0,
-        "take_over_loops_total{where=cloud}": 0}
+        "take_over_loops_total{where=cloud}": 0,
+        "ping_intervals_learned_total": 0}
 
 
 def test_metrics_as_a_client_of_prometheus_reads_them(site, path):

@@ -714,6 +714,7 @@ clear(void)
 	lingering_free(&house.env.device.lingering);
 	holdoffs_free(&house.env.link.holdoffs);
 	habits_free(&house.env.link.habits);
+	idle_cuts_free(&house.env.link.idle_cuts);
 	egress_memory_free(&house.env.link.egress_memory);
 	stage_close(&play.device.fd);
 	stage_close(&play.cloud.fd);
@@ -760,6 +761,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    (flags & TIGHT_MEMORY) != 0 ? KEPT_TIGHT_BYTES : KEPT_MAX_BYTES;
 	house.env.link.holdoffs = holdoffs_new();
 	house.env.link.habits = habits_new();
+	house.env.link.idle_cuts = idle_cuts_new();
 	house.env.link.egress_memory = egress_memory_new();
 	house.env.device.lingering =
 	    lingering_new(house.env.link.loop->base, house.crowd);

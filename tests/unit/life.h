@@ -101,6 +101,7 @@ life_open_over(struct life *l, enum transport transport)
 	l->rig.env.tickets = tickets_new();
 	l->rig.env.holdoffs = holdoffs_new();
 	l->rig.env.habits = habits_new();
+	l->rig.env.idle_cuts = idle_cuts_new();
 	l->rig.env.egress_memory = egress_memory_new();
 	assert_non_null(l->rig.env.trust);
 	l->env = (struct session_env){.link = l->rig.env,
@@ -152,6 +153,7 @@ life_close(struct life *l)
 	tickets_free(&l->rig.env.tickets);
 	holdoffs_free(&l->rig.env.holdoffs);
 	habits_free(&l->rig.env.habits);
+	idle_cuts_free(&l->rig.env.idle_cuts);
 	egress_memory_free(&l->rig.env.egress_memory);
 	pki_close(&l->pki);
 }

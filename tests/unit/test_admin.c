@@ -187,7 +187,11 @@ static const char metrics[] =
     "device at most one a minute counts.\n"
     "# TYPE mqtt_wss_proxy_take_over_loops_total counter\n"
     "mqtt_wss_proxy_take_over_loops_total{where=\"lan\"} 6\n"
-    "mqtt_wss_proxy_take_over_loops_total{where=\"cloud\"} 9\n";
+    "mqtt_wss_proxy_take_over_loops_total{where=\"cloud\"} 9\n"
+    "# HELP mqtt_wss_proxy_ping_intervals_learned_total How often a worker has "
+    "found that idle links are cut, and pings more often.\n"
+    "# TYPE mqtt_wss_proxy_ping_intervals_learned_total counter\n"
+    "mqtt_wss_proxy_ping_intervals_learned_total 2\n";
 
 static void
 test_metrics(void **state)
@@ -198,7 +202,8 @@ test_metrics(void **state)
 	    .connections = 3,
 	    .map = &map,
 	    .lan_loops = 6,
-	    .cloud_loops = 9};
+	    .cloud_loops = 9,
+	    .pings_learned = 2};
 	char out[4096];
 	struct text text = {.at = out, .left = sizeof(out)};
 

@@ -164,6 +164,7 @@ set_up(void **state, bool tls)
 	d->rig.env.tickets = tickets_new();
 	d->rig.env.holdoffs = holdoffs_new();
 	d->rig.env.habits = habits_new();
+	d->rig.env.idle_cuts = idle_cuts_new();
 	d->rig.env.egress_memory = egress_memory_new();
 	cloud_open(
 	    &d->cloud, &d->rig, tls ? good_server(d) : NULL, SMALL_BUFFER);
@@ -210,6 +211,7 @@ tear_down(void **state)
 	tickets_free(&d->rig.env.tickets);
 	holdoffs_free(&d->rig.env.holdoffs);
 	habits_free(&d->rig.env.habits);
+	idle_cuts_free(&d->rig.env.idle_cuts);
 	egress_memory_free(&d->rig.env.egress_memory);
 	pki_close(&d->pki);
 	buffer_free(&d->data);
@@ -2233,6 +2235,67 @@ test_ping_after_having_been_blocked(void **state)
 	assert_true(clock_mono_ms() - began_ms < 5000);
 }
 
+/* The cloud gets a ping, and nothing comes back. */
+static void
+lose_in_silence(struct dial *d)
+{
+	d->rig.settings->ping_timeout_ms = SHORT_MS;
+	up_link(d, SHORT_MS);
+	cloud_expect(&d->cloud, WS_BINARY, true, PINGREQ);
+	until(&d->rig, has_told(d, 'I'));
+	assert_int_equal(d->why.why, R_CLOUD_SILENT);
+}
+
+/* Something comes back. */
+static void
+live_through_silence(struct dial *d)
+{
+	d->rig.settings->ping_timeout_ms = LONG_MS;
+	up_link(d, SHORT_MS);
+	cloud_expect(&d->cloud, WS_BINARY, true, PINGREQ);
+	cloud_say(&d->cloud, SPAN_OF("data"));
+	until(&d->rig, d->data.n > 0);
+	link_abort(&d->link);
+}
+
+static void
+test_idle_links_are_cut(void **state)
+{
+	struct dial *d = *state;
+
+	d->rig.settings->ping_interval_ms = SHORT_MS;
+	d->rig.settings->ping_interval_min_ms = SHORT_MS / 4;
+	for (int i = 1; i < IDLE_CUT_PROOFS; i++)
+		lose_in_silence(d);
+	live_through_silence(d);
+	for (int i = 0; i < IDLE_CUT_PROOFS; i++) {
+		lose_in_silence(d);
+		assert_int_equal(link_ping_interval_ms(&d->link), SHORT_MS);
+	}
+	up_link(d, SHORT_MS);
+	assert_int_equal(link_ping_interval_ms(&d->link), SHORT_MS / 4 * 3);
+}
+
+/* What is learned holds for a link that is up, too, from its next ping on. */
+static void
+test_idle_cut_of_others(void **state)
+{
+	struct dial *d = *state;
+	struct idle_cuts *c = d->rig.env.idle_cuts;
+	const struct idle_way way = {"cloud.example", "none", d->target.port};
+
+	d->rig.settings->ping_interval_min_ms = SHORT_MS;
+	up_link(d, LONG_MS);
+	for (int i = 0; i < IDLE_CUT_PROOFS; i++) {
+		uint64_t now_ms = clock_mono_ms();
+
+		idle_cut_lost(c, &way, 2 * SHORT_MS, now_ms, now_ms);
+		idle_cut_logged_in(c, &way, now_ms);
+	}
+	link_ponged(&d->link);
+	cloud_expect(&d->cloud, WS_BINARY, true, PINGREQ);
+}
+
 #define wss(test) cmocka_unit_test_setup_teardown(test, set_up_wss, tear_down)
 #define ws(test) cmocka_unit_test_setup_teardown(test, set_up_ws, tear_down)
 /* where plain sockets and TLS differ, and both matter */
@@ -2312,6 +2375,8 @@ main(void)
 	    wss(test_silent),
 	    wss(test_not_silent_while_paused),
 	    wss(test_ping_after_having_been_blocked),
+	    ws(test_idle_links_are_cut),
+	    ws(test_idle_cut_of_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,6 +63,7 @@ test_defaults_are_those_of_the_table(void **state)
 	assert_int_equal(settings->listen_port, 1883);
 	assert_int_equal(settings->contract.keep_alive_max, 1200);
 	assert_int_equal(settings->ping_interval_ms, 60000);
+	assert_int_equal(settings->ping_interval_min_ms, 20000);
 	assert_int_equal(settings->packet_max_bytes, 1024 * 1024);
 	assert_int_equal(settings->idle_timeout_ms, 3600 * 1000);
 	assert_int_equal(settings->log_level, LOG_INFO);
