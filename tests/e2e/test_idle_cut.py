@@ -21,7 +21,7 @@ def relay(cloud, request):
 
 @pytest.fixture
 def path():
-    """A short one, for a Unix socket."""
+    """Of the admin socket."""
     with tempfile.TemporaryDirectory(prefix="idle-") as folder:
         yield f"{folder}/admin.sock"
 
