@@ -19,12 +19,14 @@
 /* clang-format off */
 #define POLICIES(X, x) \
 X(x, qos2,           "adapt",   "refuse", NULL,   "what becomes of QoS 2 where the contract has no more than 1: carried as QoS 1, or refused") \
+X(x, retain,         "clear",   "store",  NULL,   "what becomes of a retained message where the contract has none: sent as one that is not, or kept here too") \
 X(x, topic_unmapped, "pass",    "refuse", "drop", "what becomes of a message whose topic no rule maps, where there are rules: it passes, ends the session, or is dropped") \
 X(x, second_device,  "replace", "refuse", NULL,   "who goes when a second device shows the same identity: the first, or the second")
 /* clang-format on */
 
 /* The values, in the order of the words. */
 enum { QOS2_ADAPT, QOS2_REFUSE };
+enum { RETAIN_CLEAR, RETAIN_STORE };
 enum { TOPIC_UNMAPPED_PASS, TOPIC_UNMAPPED_REFUSE, TOPIC_UNMAPPED_DROP };
 enum { SECOND_DEVICE_REPLACE, SECOND_DEVICE_REFUSE };
 

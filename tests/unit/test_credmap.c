@@ -261,10 +261,10 @@ test_policies(void **state)
 {
 	struct scratch *s = *state;
 	struct credmap *map = load(s,
-	    "[product:pk]\nqos2 = refuse\n"
+	    "[product:pk]\nqos2 = refuse\nretain = store\n"
 	    "topic_unmapped = refuse\nsecond_device = refuse\n"
 	    "qos0_queue = 1M\n" DEVICE("a", "devi") DEVICE("b",
-		"devj") "qos2 = adapt\ntopic_unmapped = drop\n"
+		"devj") "qos2 = adapt\nretain = clear\ntopic_unmapped = drop\n"
 			"second_device = replace\nqos0_queue = 0\n"
 			"[device:c]\nproduct_key = pl\ndevice_name = devi\n"
 			"device_secret = x\nhost = h\n");
@@ -274,16 +274,19 @@ test_policies(void **state)
 	assert_non_null(map);
 	c = by_label(map, "a");
 	assert_int_equal(c->policies.qos2, QOS2_REFUSE);
+	assert_int_equal(c->policies.retain, RETAIN_STORE);
 	assert_int_equal(c->policies.topic_unmapped, TOPIC_UNMAPPED_REFUSE);
 	assert_int_equal(c->policies.second_device, SECOND_DEVICE_REFUSE);
 	assert_int_equal(c->qos0_queue_bytes, 1024 * 1024);
 	c = by_label(map, "b");
 	assert_int_equal(c->policies.qos2, QOS2_ADAPT);
+	assert_int_equal(c->policies.retain, RETAIN_CLEAR);
 	assert_int_equal(c->policies.topic_unmapped, TOPIC_UNMAPPED_DROP);
 	assert_int_equal(c->policies.second_device, SECOND_DEVICE_REPLACE);
 	assert_int_equal(c->qos0_queue_bytes, 0);
 	c = by_label(map, "c");
 	assert_int_equal(c->policies.qos2, QOS2_ADAPT);
+	assert_int_equal(c->policies.retain, RETAIN_CLEAR);
 	assert_int_equal(c->policies.topic_unmapped, TOPIC_UNMAPPED_PASS);
 	assert_int_equal(c->policies.second_device, SECOND_DEVICE_REPLACE);
 	assert_int_equal(c->qos0_queue_bytes, 64 * 1024);
@@ -815,6 +818,7 @@ test_refuses_values(void **state)
 	    {"keep_alive =", "allowed is device"},
 	    {"keep_alive = Device", "allowed is device"},
 	    {"qos2 = no", "qos2 = no: adapt or refuse is allowed\n"},
+	    {"retain =", "clear or store is allowed"},
 	    {"second_device =", "replace or refuse is allowed"},
 	    {"topic_unmapped = keep", "pass, refuse or drop is allowed"},
 	    {"topic.1.lan = a", "error 6: topic.1 has no topic.1.cloud\n"},

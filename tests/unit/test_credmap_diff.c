@@ -120,6 +120,7 @@ static const struct {
     {"", "keep_alive_zero = 0", "keep_alive_zero!"},
     {"inflight_max = 0", "", "inflight_max"},
     {"", "qos2 = refuse\nsecond_device = refuse", "qos2 second_device"},
+    {"", "retain = store", "retain"},
     {"", "topic_unmapped = drop", "topic_unmapped"},
     {"", TOPIC("1", "a"), "topic!"},
     {TOPIC("1", "a"), TOPIC("1", "b"), "topic!"},
