@@ -117,12 +117,16 @@ void
 identities_forget_removed(struct identities *all, const struct credmap *map)
 {
 	struct identity *id, *after;
+	const struct credential *entry;
 
 	for (id = TAILQ_FIRST(&all->resting); id != NULL; id = after) {
 		after = TAILQ_NEXT(id, rest);
-		if (credmap_by_identity(
-			map, id->product_key, id->device_name) == NULL)
+		entry =
+		    credmap_by_identity(map, id->product_key, id->device_name);
+		if (entry == NULL)
 			identity_free(all, id);
+		else
+			device_memory_remap(&id->memory, entry);
 	}
 }
 

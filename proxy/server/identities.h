@@ -50,7 +50,8 @@ NODISCARD struct identity *identity_of(
 void identity_drop(
     struct identities *all, struct identity *id, uint64_t now_ms);
 
-/* Of devices that are not in <map> any more nothing is remembered. */
+/* Of devices that are not in <map> any more nothing is remembered, of others
+   what their entry allows. */
 void identities_forget_removed(
     struct identities *all, const struct credmap *map);
 

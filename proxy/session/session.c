@@ -86,6 +86,7 @@ session_new(
 	s->memory = memory;
 	if (connect.clean)
 		inbound_forget(&memory->inbound);
+	session_begin_retained(s, connect.properties);
 	session_begin_pace(s);
 	buffer_wipe(&k->bytes);
 	free(k);
@@ -139,15 +140,17 @@ log_end(const struct session *s, const struct fault *why)
 	    "reason=%s host=%s port=%u seconds=%llu up_packets=%llu "
 	    "up_bytes=%llu"
 	    " down_packets=%llu down_bytes=%llu qos2_ended=%u"
-	    " retain_cleared=%u refused=%u down_dropped=%u detail=\"%s\" "
+	    " retain_cleared=%u retained=%u retained_sent=%u"
+	    " retained_dropped=%llu refused=%u down_dropped=%u detail=\"%s\" "
 	    "hint=\"%s\"",
 	    reason_word(why->why), s->entry->host, link_port(&s->link),
 	    (unsigned long long)(clock_mono_ms() - s->began_ms) / 1000,
 	    (unsigned long long)s->up.packets, (unsigned long long)s->up.bytes,
 	    (unsigned long long)s->down.packets,
 	    (unsigned long long)s->down.bytes, s->qos2_ended, s->retain_cleared,
-	    s->refused, s->down_dropped_count, why->text,
-	    reason_hint(why->why));
+	    s->memory->retained.n, s->retained_sent,
+	    (unsigned long long)s->retained_dropped, s->refused,
+	    s->down_dropped_count, why->text, reason_hint(why->why));
 }
 
 /*

@@ -16,9 +16,12 @@
 #include "link/link.h"
 #include "session/asked.h"
 #include "session/device.h"
+#include "session/filter_set.h"
 #include "session/flow.h"
 #include "session/inbound.h"
 #include "session/knock.h"
+#include "session/retained.h"
+#include "session/retained_due.h"
 #include "session/subscribing.h"
 #include "settings/credmap.h"
 
@@ -44,6 +47,9 @@ struct device_memory {
 	struct inbound inbound;
 	struct flow flow;
 	struct asked asked; /* of an entry with rules for topics */
+	/* of an entry that stores what is retained: */
+	struct retained retained;
+	struct filter_set subscribed; /* at level 5: by its session */
 };
 
 struct traffic {
@@ -113,14 +119,18 @@ struct session {
 	bool up_dropped;   /* it does not go up */
 	unsigned refused;  /* QoS 0 that the cloud would not take */
 	unsigned retain_cleared;
-	unsigned qos2_ended; /* went up as QoS 1 */
-	struct buffer acks;  /* due to the cloud for what was dropped */
+	uint64_t retained_dropped; /* for want of space */
+	unsigned qos2_ended;       /* went up as QoS 1 */
+	struct buffer acks;        /* due to the cloud for what was dropped */
 	struct traffic up;
 	/* down */
 	struct mqtt_stream down_stream;
 	bool down_mid_packet;        /* the device has got a part of a packet */
 	bool down_dropped;           /* it does not get the one under way */
 	unsigned down_dropped_count; /* no rule maps them, or not asked for */
+	struct retained_due retained_due;
+	unsigned retained_sent;
+	uint32_t device_packet_max; /* bytes it takes (3.1.2.11.4); 0: all */
 	struct buffer gather; /* the start of one that cannot be judged yet */
 	uint8_t *run;         /* in the scratch: bytes for the device */
 	size_t run_bytes;
@@ -142,6 +152,10 @@ NODISCARD struct session *session_new(
 /* Nothing is worth remembering. */
 bool device_memory_is_empty(const struct device_memory *m);
 void device_memory_free(struct device_memory *m);
+/* A new map has come for a device without a session: forgets what it is not to
+   keep by its <entry>. */
+void device_memory_remap(
+    struct device_memory *m, const struct credential *entry);
 
 /* Ends it for <why>: the device is told as its level allows, the link closed.
    The first reason wins; later ends change nothing. */

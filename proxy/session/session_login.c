@@ -205,6 +205,7 @@ session_take_connack(struct session *s, struct span packet)
 	if (s->wants_clean || (!ack.session_present && s->level > 3)) {
 		inbound_forget(&s->memory->inbound);
 		asked_begin(&s->memory->asked);
+		filter_set_free(&s->memory->subscribed);
 	}
 	if (s->wants_client_id)
 		assigned = span_of_string(s->entry->label);

@@ -37,6 +37,7 @@ session_keep_to_limits(struct session *s)
 		flow_init(f, s->env->link.loop, &limits);
 	else
 		flow_set_limits(f, &limits, clock_mono_ms());
+	session_keep_retained(s);
 }
 
 /* ---- topic filters ---- */
@@ -81,11 +82,17 @@ session_take_subscribe(
 		    "more topic filters than are mapped in one packet");
 		return true;
 	}
+	if (!session_can_note_filters(s)) {
+		session_await_cloud(s);
+		return false;
+	}
 	move = subscribing_take(&s->subscribing, p, &rules, &why);
 	account(s, before);
-	if (s->entry->topics != NULL &&
-	    (move == SUBSCRIBING_PASS || move == SUBSCRIBING_TAKEN))
-		session_note_filters(s, p);
+	if (move == SUBSCRIBING_PASS || move == SUBSCRIBING_TAKEN) {
+		if (s->entry->topics != NULL)
+			session_note_filters(s, p);
+		session_note_retained(s, p);
+	}
 	switch (move) {
 	case SUBSCRIBING_PASS:
 		link_put(&s->link, WS_BINARY, packet, true);
@@ -116,6 +123,7 @@ session_take_suback(struct session *s, const struct mqtt_packet *p)
 	account(s, before);
 	switch (move) {
 	case SUBSCRIBING_PASS:
+		session_grant_retained(s, p);
 		return false;
 	case SUBSCRIBING_TAKEN:
 	case SUBSCRIBING_WAIT:
@@ -127,6 +135,17 @@ session_take_suback(struct session *s, const struct mqtt_packet *p)
 		session_end_for(s, R_OUT_OF_MEMORY, "for a SUBACK");
 	}
 	return true;
+}
+
+/* An acknowledgement that was put together here. */
+static void
+answer(struct session *s, struct span packet)
+{
+	struct mqtt_packet p;
+
+	device_write(&s->device, packet);
+	if (mqtt_packet_read(packet, s->level, MQTT_FROM_SERVER, &p, NULL))
+		session_grant_retained(s, &p);
 }
 
 /* One packet that is due to either side; false: there is none. */
@@ -149,7 +168,7 @@ write_part(struct session *s)
 		session_put_message(s, buffer_span(&packet));
 		break;
 	case SUBSCRIBING_TO_DEVICE:
-		device_write(&s->device, buffer_span(&packet));
+		answer(s, buffer_span(&packet));
 		break;
 	case SUBSCRIBING_STARVED:
 		session_end_for(s, R_OUT_OF_MEMORY, "for a SUBSCRIBE");
@@ -270,6 +289,7 @@ session_end_turn(struct session *s)
 	while (can_push(s))
 		if (!session_send_ack(s) && !write_part(s) && !push_queued(s))
 			break;
+	session_tell_retained(s);
 	if (can_push(s))
 		session_send_will(s);
 	if (!s->ended)
@@ -314,16 +334,18 @@ on_pace(evutil_socket_t fd, short what, void *arg)
 }
 
 static bool
-must_adapt(const struct contract *c)
+must_adapt(const struct credential *entry)
 {
+	const struct contract *c = entry->contract;
+
 	return c->qos_max < 2 || c->filters_per_subscribe > 0 ||
-	       c->inflight_max > 0;
+	       c->inflight_max > 0 || entry->policies.retain == RETAIN_STORE;
 }
 
 bool
 session_adapts_too_late(const struct session *s, const struct credential *entry)
 {
-	return !s->adapts && must_adapt(entry->contract);
+	return !s->adapts && must_adapt(entry);
 }
 
 void
@@ -331,8 +353,8 @@ session_begin_pace(struct session *s)
 {
 	(void)evtimer_assign(&s->pace, s->env->link.loop->base, on_pace, s);
 	subscribing_init(&s->subscribing, s->level);
-	s->adapts = must_adapt(s->entry->contract) ||
-		    s->entry->topics != NULL || s->will.state != WILL_NONE;
+	s->adapts = must_adapt(s->entry) || s->entry->topics != NULL ||
+		    s->will.state != WILL_NONE;
 	session_keep_to_limits(s);
 }
 
@@ -347,6 +369,7 @@ session_end_pace(struct session *s)
 	log_flow(s, true);
 	subscribing_free(&s->subscribing);
 	account(s, before);
+	retained_due_free(&s->retained_due);
 	inbound_disconnect(&s->memory->inbound);
 	if (s->wants_clean && s->level < 5) /* 3.1.2.4: it ends with the link */
 		asked_free(&s->memory->asked);
@@ -356,7 +379,8 @@ bool
 device_memory_is_empty(const struct device_memory *m)
 {
 	return m->inbound.n == 0 && m->flow.state == NULL &&
-	       m->asked.filters.n == 0;
+	       m->asked.filters.n == 0 && m->retained.n == 0 &&
+	       m->subscribed.filters.n == 0;
 }
 
 void
@@ -365,5 +389,7 @@ device_memory_free(struct device_memory *m)
 	inbound_forget(&m->inbound);
 	flow_free(&m->flow);
 	asked_free(&m->asked);
+	retained_free(&m->retained);
+	filter_set_free(&m->subscribed);
 	*m = (struct device_memory){0};
 }

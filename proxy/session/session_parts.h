@@ -2,7 +2,8 @@
  * session_parts: what the files of a session share and nobody else sees:
  * session.c is its life and its end, session_login.c the login, session_up.c
  * the packets from the device, session_publish.c what becomes of a PUBLISH,
- * session_pace.c what waits, session_topics.c the rules for topics,
+ * session_pace.c what waits, session_retained.c retained messages that are kept
+ * here, session_topics.c the rules for topics,
  * session_will.c the device's will, session_down.c the packets from the cloud.
  */
 #ifndef PROXY_SESSION_SESSION_PARTS_H
@@ -99,6 +100,8 @@ bool session_objects(const struct session *s, const struct mqtt_packet *p,
 bool session_take_publish(struct session *s, const struct mqtt_packet *p,
     struct span first, uint64_t total);
 void session_take_publish_piece(struct session *s, struct span piece);
+/* True when the cloud takes retained messages of this device. */
+bool session_takes_retain(const struct session *s);
 /* True when QoS 2 of the device goes up as QoS 1. */
 bool session_adapts_qos2(const struct session *s);
 /* True when a handshake of the device under this identifier is held here. */
@@ -108,6 +111,28 @@ bool session_take_pubrel(struct session *s, const struct mqtt_packet *p);
 /* PUBACK of the cloud, whose bytes may be changed. False: they pass. */
 bool session_take_puback(
     struct session *s, const struct mqtt_packet *p, struct span bytes);
+
+/* session_retained.c */
+
+/* True when retained messages that the cloud does not take are kept here. */
+bool session_stores_retained(const struct session *s);
+/* When the session begins; the properties of its CONNECT. */
+void session_begin_retained(struct session *s, struct span connect_properties);
+/* Its entry has come, or another one. */
+void session_keep_retained(struct session *s);
+/* A retained PUBLISH as the device has sent it, of which all is here or not,
+   was taken. */
+void session_retain(
+    struct session *s, const struct mqtt_packet *p, bool is_whole);
+/* False: a SUBSCRIBE or UNSUBSCRIBE has to wait for a SUBACK. */
+bool session_can_note_filters(struct session *s);
+/* It was taken. */
+void session_note_retained(struct session *s, const struct mqtt_packet *p);
+/* A SUBACK, or any other packet, is on its way to the device. */
+void session_grant_retained(
+    struct session *s, const struct mqtt_packet *suback);
+/* Writes what is due to the device, as long as it takes it at once. */
+void session_tell_retained(struct session *s);
 
 /* session_topics.c, only where s->entry->topics is not NULL, but for the first
  */

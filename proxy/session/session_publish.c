@@ -166,8 +166,8 @@ takes_qos(const struct session *s, uint8_t qos)
 	       (qos == 2 && session_adapts_qos2(s));
 }
 
-static bool
-takes_retain(const struct session *s)
+bool
+session_takes_retain(const struct session *s)
 {
 	const struct contract *c = s->entry->contract;
 
@@ -225,7 +225,7 @@ take(struct session *s, const struct mqtt_packet *given, struct span first,
 		session_end_for(s, R_QOS_REFUSED, "");
 		return true;
 	}
-	if (p.retain && !takes_retain(s)) {
+	if (p.retain && !session_takes_retain(s)) {
 		p.retain = false;
 		s->retain_cleared++;
 		set_first_byte(first, first.p[0] & (uint8_t)~RETAIN_BIT);
@@ -294,9 +294,13 @@ bool
 session_take_publish(struct session *s, const struct mqtt_packet *p,
     struct span first, uint64_t total)
 {
-	if (s->entry->topics == NULL)
-		return take(s, p, first, total);
-	return take_mapped(s, p, first, total);
+	uint64_t before = s->up.packets;
+	bool taken = s->entry->topics == NULL ? take(s, p, first, total)
+					      : take_mapped(s, p, first, total);
+
+	if (p->retain && s->up.packets > before)
+		session_retain(s, p, first.n == total);
+	return taken;
 }
 
 void
