@@ -74,6 +74,8 @@ enum will_state {
 struct will {
 	enum will_state state;
 	struct buffer packet; /* the PUBLISH */
+	struct buffer
+	    to_retain; /* as the device has it, if that is kept here */
 	uint8_t qos;
 	bool wanted; /* the device has left, and wants it published */
 	uint32_t delay_s;

@@ -124,6 +124,12 @@ void session_keep_retained(struct session *s);
    was taken. */
 void session_retain(
     struct session *s, const struct mqtt_packet *p, bool is_whole);
+/* The will of a CONNECT, which is kept here: what of it is to be retained when
+   it is left, if it is. False without memory. */
+NODISCARD bool session_note_retained_will(
+    struct session *s, const struct mqtt_connect *c);
+/* It is on its way up. */
+void session_retain_will(struct session *s);
 /* False: a SUBSCRIBE or UNSUBSCRIBE has to wait for a SUBACK. */
 bool session_can_note_filters(struct session *s);
 /* It was taken. */

@@ -87,6 +87,47 @@ session_retain(struct session *s, const struct mqtt_packet *p, bool is_whole)
 }
 
 bool
+session_note_retained_will(struct session *s, const struct mqtt_connect *c)
+{
+	struct mqtt_packet p = {.header.type = MQTT_PUBLISH,
+	    .retain = true,
+	    .topic = c->will_topic,
+	    .payload = c->will_payload};
+	struct span left = c->will_properties;
+	struct buffer properties = {0};
+	struct mqtt_property property;
+	uint8_t *to = NULL;
+	bool ok = true;
+	size_t n;
+
+	if (!c->will_retain || !session_stores_retained(s))
+		return true;
+	while (ok && mqtt_property_next(&left, &property) == PARSE_OK)
+		ok = property.id == MQTT_WILL_DELAY_INTERVAL ||
+		     buffer_append(&properties, property.whole);
+	p.properties = buffer_span(&properties);
+	n = mqtt_packet_size(&p, s->level);
+	if (ok && n > 0)
+		to = buffer_reserve(&s->will.to_retain, n);
+	if (to != NULL) {
+		mqtt_packet_write(&p, s->level, to);
+		buffer_commit(&s->will.to_retain, n);
+	}
+	buffer_free(&properties);
+	return to != NULL;
+}
+
+void
+session_retain_will(struct session *s)
+{
+	struct span packet = buffer_span(&s->will.to_retain);
+	struct mqtt_packet p;
+
+	if (mqtt_packet_read(packet, s->level, MQTT_FROM_CLIENT, &p, NULL))
+		session_retain(s, &p, true);
+}
+
+bool
 session_can_note_filters(struct session *s)
 {
 	if (!session_stores_retained(s))

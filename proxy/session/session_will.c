@@ -127,7 +127,7 @@ session_keep_will(struct session *s, const struct mqtt_connect *given)
 
 	fit(s, &c);
 	if (ok && c.has_will && !has_no_place(s, &c))
-		ok = keep(s, &c);
+		ok = keep(s, &c) && session_note_retained_will(s, given);
 	buffer_free(&parts.properties);
 	return ok;
 }
@@ -141,6 +141,7 @@ session_drop_will(struct session *s)
 		(void)evtimer_del(&s->will.timer);
 	s->will.state = WILL_NONE;
 	buffer_wipe(&s->will.packet);
+	buffer_wipe(&s->will.to_retain);
 }
 
 static void
@@ -348,6 +349,7 @@ session_send_will(struct session *s)
 			s->will.state = WILL_QUEUED;
 		else if (verdict == FLOW_WAIT || !put(s))
 			return;
+		session_retain_will(s);
 	}
 	if (s->will.state == WILL_QUEUED && flow_queued(f) == 0) {
 		SLOG(LOG_INFO, s, "will_sent", "qos=%u", s->will.qos);

@@ -92,7 +92,7 @@ def test_another_session(cloud, stores, start, dial, level, qos):
 
 @LEVELS
 def test_taken_back(cloud, stores, start, dial, level):
-    """By an empty message; and by one that is too big to be kept, for the one
+    """By an empty message; and by one that is too big to be kept: what was
     before it is not true any more."""
     entry = stores()
     proxy = start(cloud, entry)
@@ -132,15 +132,17 @@ def test_many_filters(cloud, stores, start, dial, level):
     is_told_nothing(device)
 
 
-def test_refused_filter(cloud, stores, start, dial):
-    """Of a topic that is not the device's; the message is one all the same,
-    since QoS 0 is not answered."""
-    entry, other = stores(), cloud.device()
-    cloud.fault(entry, strict=False)
-    device = come(dial, start(cloud, entry), entry)
-    device.send(mqtt.publish(topic_of(other), "x", retain=True),
-                mqtt.subscribe(topic_of(other), topic_of(entry)))
-    assert device.expect(mqtt.SUBACK).body[2:] == b"\x80\x01"
+@LEVELS
+def test_refused_filter(cloud, stores, start, dial, level):
+    """For it is one too many for the cloud."""
+    entry = stores()
+    device = come(dial, start(cloud, entry), entry, level)
+    retain(device, topic_of(entry), "x")
+    device.subscribe(*(topic_of(entry, f"t{at}") for at in range(99)))
+    device.send(mqtt.subscribe(topic_of(entry, "t99"), topic_of(entry),
+                               number=2, level=level))
+    granted, refused = device.expect(mqtt.SUBACK).body[-2:]
+    assert granted < 0x80 <= refused
     is_told_nothing(device)
 
 
@@ -185,6 +187,26 @@ def test_reload(cloud, stores, start, dial):
     is_told_nothing(again)
     assert [len(cloud.decisions("login", entry)) for entry in entries] == [
         3, 1]
+
+
+@LEVELS
+@pytest.mark.parametrize("rules", [
+    {}, {"topic.1.lan": "state", "topic.1.cloud": OWN + "up"}])
+def test_will(cloud, stores, start, dial, level, rules):
+    """What says that a device is gone is retained too."""
+    entry = stores(will_5="no", **rules)
+    topic = "state" if rules else topic_of(entry)
+    proxy = start(cloud, entry)
+    device = come(dial, proxy, entry, level, will=(topic, "gone", 1, True))
+    retain(device, topic, "here")
+    device.subscribe(topic)
+    assert told(device).payload == b"here"
+    device.reset()
+    proxy.wait_log("will_sent")
+    later = come(dial, proxy, entry, level)
+    later.subscribe(topic)
+    assert told(later).payload == b"gone"
+    is_told_nothing(later)
 
 
 # ---- level 5 ----
