@@ -334,18 +334,16 @@ on_pace(evutil_socket_t fd, short what, void *arg)
 }
 
 static bool
-must_adapt(const struct credential *entry)
+must_adapt(const struct contract *c)
 {
-	const struct contract *c = entry->contract;
-
 	return c->qos_max < 2 || c->filters_per_subscribe > 0 ||
-	       c->inflight_max > 0 || entry->policies.retain == RETAIN_STORE;
+	       c->inflight_max > 0;
 }
 
 bool
 session_adapts_too_late(const struct session *s, const struct credential *entry)
 {
-	return !s->adapts && must_adapt(entry);
+	return !s->adapts && must_adapt(entry->contract);
 }
 
 void
@@ -353,7 +351,8 @@ session_begin_pace(struct session *s)
 {
 	(void)evtimer_assign(&s->pace, s->env->link.loop->base, on_pace, s);
 	subscribing_init(&s->subscribing, s->level);
-	s->adapts = must_adapt(s->entry) || s->entry->topics != NULL ||
+	s->adapts = must_adapt(s->entry->contract) ||
+		    session_stores_retained(s) || s->entry->topics != NULL ||
 		    s->will.state != WILL_NONE;
 	session_keep_to_limits(s);
 }

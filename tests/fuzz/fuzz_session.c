@@ -86,11 +86,11 @@ static const char *const map_files[MAP_COUNT] = {PUMP,
 	 "keep_alive_zero = 300s\n",
     PUMP "qos0_per_second = 2\nqos1_per_second = 1\ninflight_max = 2\n"
 	 "bytes_per_second = 64K\nqos0_queue = 8K\nmessage_max = 100K\n"
-	 "will_5 = no\nretain_5 = no\n",
+	 "will_5 = no\nretain_5 = no\nretain = store\n",
     PUMP "topic.1.lan = +/#\ntopic.1.cloud = /${pk}/${dn}/$1/$#\n"
 	 "topic.1.escape = yes\n"
 	 "topic.2.lan = a/+\ntopic.2.cloud = /${pk}/${dn}/of_a_$1/x\n"
-	 "topic_unmapped = drop\nwill_5 = no\n"};
+	 "topic_unmapped = drop\nwill_5 = no\nretain = store\n"};
 
 /* One end of a pair: what the script has to send to it, and got from it. */
 struct side {

@@ -276,6 +276,37 @@ test_reload(void **state)
 	adapt_leave(l);
 }
 
+/* Without a contract SUBSCRIBEs are not looked at: switched on, it is for those
+   of the next session. */
+static void
+test_reload_without_a_contract(void **state)
+{
+	struct life *l = *state;
+
+	adapt.level = 4;
+	life_use(l, "none", "retain_3 = no\n");
+	life_login(l, 4);
+	remap(l, "retain_3 = no\n" STORE);
+	keep(l, "a", SPAN_OF("1"));
+	device_says(l, subscribe(1));
+	cloud_gets(l, subscribe(1));
+	cloud_says(l, suback(1));
+	device_gets(l, suback(1));
+	nothing_moves(l);
+	device_says(l, SPAN_OF("\xe0\x00"));
+	until(&l->rig, l->session->ended);
+	session_free(&l->session);
+	cloud_hang_up(&l->cloud);
+	life_use(l, "none", "retain_3 = no\n" STORE);
+	life_login(l, 4);
+	device_says(l, subscribe(1));
+	cloud_gets(l, subscribe(1));
+	cloud_says(l, suback(1));
+	device_gets(l, suback(1));
+	device_gets(l, message(true, "a", SPAN_OF("1")));
+	adapt_leave(l);
+}
+
 #define TEST(name)                                                             \
 	cmocka_unit_test_setup_teardown(name, adapt_set_up, adapt_tear_down)
 
@@ -291,6 +322,7 @@ main(void)
 	    TEST(test_what_the_guard_drops),
 	    TEST(test_connack),
 	    TEST(test_reload),
+	    TEST(test_reload_without_a_contract),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
