@@ -130,8 +130,10 @@ NODISCARD bool session_note_retained_will(
     struct session *s, const struct mqtt_connect *c);
 /* It is on its way up. */
 void session_retain_will(struct session *s);
-/* False: a SUBSCRIBE or UNSUBSCRIBE has to wait for a SUBACK. */
-bool session_can_note_filters(struct session *s);
+/* False: a SUBSCRIBE or UNSUBSCRIBE has to wait for a SUBACK. Asked only where
+   something may be written to the device: all that is due has been told then.
+ */
+bool session_can_note_filters(const struct session *s);
 /* It was taken. */
 void session_note_retained(struct session *s, const struct mqtt_packet *p);
 /* A SUBACK, or any other packet, is on its way to the device. */

@@ -128,11 +128,8 @@ session_retain_will(struct session *s)
 }
 
 bool
-session_can_note_filters(struct session *s)
+session_can_note_filters(const struct session *s)
 {
-	if (!session_stores_retained(s))
-		return true;
-	session_tell_retained(s);
 	return !retained_due_is_full(&s->retained_due);
 }
 
@@ -178,6 +175,7 @@ tell(struct session *s)
 void
 session_tell_retained(struct session *s)
 {
-	while (!s->ended && session_can_answer(s) && tell(s))
+	while (
+	    s->retained_due.first != NULL && session_can_answer(s) && tell(s))
 		;
 }
