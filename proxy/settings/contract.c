@@ -187,6 +187,18 @@ contract_rule_write(
 }
 
 bool
+contract_takes_topic(const struct contract *c, struct span topic)
+{
+	uint32_t slashes = 0;
+
+	if (c->topic_max != 0 && topic.n > c->topic_max)
+		return false;
+	for (size_t i = 0; c->topic_slashes_max != 0 && i < topic.n; i++)
+		slashes += topic.p[i] == '/';
+	return slashes <= c->topic_slashes_max;
+}
+
+bool
 contract_fits(const struct contract *c, char why[static CONTRACT_FLAW_MAX])
 {
 	if (c->keep_alive_min > c->keep_alive_max) {

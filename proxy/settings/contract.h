@@ -11,6 +11,7 @@
 #define PROXY_SETTINGS_CONTRACT_H
 
 #include "base/attr.h"
+#include "base/span.h"
 #include "settings/value.h"
 
 #include <stdbool.h>
@@ -103,6 +104,10 @@ void contract_rule_set(struct contract *c, unsigned rule, uint32_t value);
 
 /* It is as the cloud's column has it. */
 bool contract_rule_is_plain(const struct contract *c, unsigned rule);
+
+/* Whether a topic, or a topic filter without "$share/NAME/", is within the
+   cloud's limits for those. */
+bool contract_takes_topic(const struct contract *c, struct span topic);
 
 /* Whether all rules fit together. Otherwise says in <why> which do not: it is
    always the keep-alives. */

@@ -3,6 +3,7 @@
  * and tried out.
  */
 #include "base/escape.h"
+#include "base/fnv.h"
 #include "settings/topic_map_parts.h"
 
 #include <stdlib.h>
@@ -280,6 +281,21 @@ copy_specs(const struct topic_spec *specs, size_t count)
 	return copy;
 }
 
+static uint64_t
+id_of(const struct topic_spec *specs, size_t count)
+{
+	uint64_t id = fnv_begin();
+
+	for (size_t i = 0; i < count; i++) {
+		const uint8_t how[] = {(uint8_t)specs[i].way, specs[i].escape};
+
+		id = fnv_add_text(id, span_of_string(specs[i].lan));
+		id = fnv_add_text(id, span_of_string(specs[i].cloud));
+		id = fnv_add(id, (struct span){how, sizeof(how)});
+	}
+	return id | 1;
+}
+
 static struct topic_map *
 allocate(const struct topic_spec *specs, size_t count)
 {
@@ -321,8 +337,10 @@ topic_map_compile(const struct topic_spec *specs, size_t count,
 	}
 	if (c.good)
 		try_rules(&c);
-	if (c.good)
+	if (c.good) {
+		c.map->id = id_of(specs, count);
 		return c.map;
+	}
 	topic_map_free(c.map);
 	return NULL;
 }

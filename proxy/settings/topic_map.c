@@ -104,6 +104,12 @@ same_spec(const struct topic_spec *a, const struct topic_spec *b)
 	       a->way == b->way && a->escape == b->escape;
 }
 
+uint64_t
+topic_map_id(const struct topic_map *map)
+{
+	return map->id;
+}
+
 bool
 topic_map_same(const struct topic_map *a, const struct topic_map *b)
 {

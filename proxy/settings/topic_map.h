@@ -27,6 +27,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { TOPIC_RULES_MAX = 1000 };
 
@@ -45,6 +46,9 @@ void topic_map_free(struct topic_map *map); /* NULL is fine */
    given. The map's own. */
 const struct topic_spec *topic_map_specs(
     const struct topic_map *map, size_t *count);
+
+/* A number for the rules, never 0: others have another. */
+uint64_t topic_map_id(const struct topic_map *map);
 
 /* Whether both have the same rules in the same order; where they stand does not
    count. NULL: no rules. */

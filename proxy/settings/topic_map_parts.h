@@ -12,6 +12,7 @@ struct topic_map {
 	struct topic_rule *rules;
 	struct topic_spec *specs; /* of each, in one block with its texts */
 	size_t count;
+	uint64_t id;                  /* see topic_map_id() */
 	struct topic_index *up;       /* LAN sides of what goes up */
 	struct topic_index *down;     /* cloud sides of what goes down */
 	struct topic_index *asked_of; /* LAN sides of what goes down */
