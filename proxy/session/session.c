@@ -141,8 +141,8 @@ log_end(const struct session *s, const struct fault *why)
 	    "up_bytes=%llu"
 	    " down_packets=%llu down_bytes=%llu qos2_ended=%u"
 	    " retain_cleared=%u retained=%u retained_sent=%u"
-	    " retained_dropped=%llu refused=%u down_dropped=%u detail=\"%s\" "
-	    "hint=\"%s\"",
+	    " retained_dropped=%llu refused=%u filters_refused=%u"
+	    " down_dropped=%u detail=\"%s\" hint=\"%s\"",
 	    reason_word(why->why), s->entry->host, link_port(&s->link),
 	    (unsigned long long)(clock_mono_ms() - s->began_ms) / 1000,
 	    (unsigned long long)s->up.packets, (unsigned long long)s->up.bytes,
@@ -150,7 +150,8 @@ log_end(const struct session *s, const struct fault *why)
 	    (unsigned long long)s->down.bytes, s->qos2_ended, s->retain_cleared,
 	    s->memory->retained.n, s->retained_sent,
 	    (unsigned long long)s->retained_dropped, s->refused,
-	    s->down_dropped_count, why->text, reason_hint(why->why));
+	    s->filters_refused, s->down_dropped_count, why->text,
+	    reason_hint(why->why));
 }
 
 /*

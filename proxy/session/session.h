@@ -102,6 +102,8 @@ struct session {
 	bool wants_client_id; /* level 5, and the device's own was empty */
 	uint16_t device_keep_alive_s;
 	uint16_t cloud_keep_alive_s; /* what the cloud was told */
+	uint32_t device_packet_max;  /* level 5: bytes the device takes */
+	uint32_t cloud_packet_max;   /* and the cloud; 0: no limit */
 	struct buffer connect;       /* the device's, until it is logged in */
 	/* its Authentication Method (level 5), identifier and value as they
 	   stand on the wire; empty: it has named none */
@@ -120,6 +122,7 @@ struct session {
 	uint64_t up_left;  /* of a packet that travels in fragments */
 	bool up_dropped;   /* it does not go up */
 	unsigned refused;  /* QoS 0 that the cloud would not take */
+	unsigned filters_refused;
 	unsigned retain_cleared;
 	uint64_t retained_dropped; /* for want of space */
 	unsigned qos2_ended;       /* went up as QoS 1 */
@@ -133,6 +136,7 @@ struct session {
 	struct retained_due retained_due;
 	unsigned retained_sent;
 	uint32_t device_packet_max; /* bytes it takes (3.1.2.11.4); 0: all */
+	unsigned down_oversize;      /* of them: mapped, too big for it */
 	struct buffer gather; /* the start of one that cannot be judged yet */
 	uint8_t *run;         /* in the scratch: bytes for the device */
 	size_t run_bytes;

@@ -44,6 +44,18 @@ session_put_message(struct session *s, struct span packet)
 	link_flush(&s->link);
 }
 
+/* What a CONNECT or CONNACK of level 5 says of the other side's packets; 0: no
+   limit. */
+static uint32_t
+packet_max(struct span properties)
+{
+	struct mqtt_property p;
+
+	return mqtt_property_find(properties, MQTT_MAXIMUM_PACKET_SIZE, &p)
+		   ? p.value
+		   : 0;
+}
+
 /* What a CONNECT points to whose topics are mapped. */
 struct mapped {
 	struct buffer properties;
@@ -69,9 +81,12 @@ rewrite_connect(struct session *s, const struct aliyun_login *login,
 
 	if (!mqtt_connect_read(buffer_span(&s->connect), &c, NULL))
 		return false;
+	s->device_packet_max = packet_max(c.properties);
 	session_fit_will(s, &c);
 	if (s->entry->topics != NULL && !map_topics(s, &c, mapped))
 		return false;
+	if (c.has_will && session_will_has_no_place(s, &c))
+		c.has_will = false;
 	c.client_id = span_of_string(login->client_id);
 	c.has_username = c.has_password = true;
 	c.username = span_of_string(login->username);
@@ -194,6 +209,7 @@ session_take_connack(struct session *s, struct span packet)
 	struct span assigned = {NULL, 0};
 	size_t size, n = 0;
 	uint8_t *out;
+	bool fresh;
 
 	if (!mqtt_connack_read(packet, s->level, &ack)) {
 		session_end_for(s, R_BAD_CLOUD_PACKET, "malformed CONNACK");
@@ -202,10 +218,14 @@ session_take_connack(struct session *s, struct span packet)
 	if (s->wants_clean)
 		ack.session_present = false;
 	/* 3.1.2.4: then the device forgets too; level 3 does not say */
-	if (s->wants_clean || (!ack.session_present && s->level > 3)) {
-		inbound_forget(&s->memory->inbound);
-		asked_begin(&s->memory->asked);
-		filter_set_free(&s->memory->subscribed);
+	fresh = s->wants_clean || (!ack.session_present && s->level > 3);
+	if (ack.code == 0) {
+		if (fresh) {
+			inbound_forget(&s->memory->inbound);
+			filter_set_free(&s->memory->subscribed);
+		}
+		session_recall_filters(s, fresh);
+		s->cloud_packet_max = packet_max(ack.properties);
 	}
 	if (s->wants_client_id)
 		assigned = span_of_string(s->entry->label);

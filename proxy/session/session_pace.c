@@ -50,7 +50,7 @@ rules_of(struct session *s)
 	return (struct subscribing_rules){
 	    .filters_max = c->filters_per_subscribe,
 	    .qos_max = (uint8_t)c->qos_max,
-	    .map = s->entry->topics != NULL ? session_map_filter : NULL,
+	    .map = session_map_filter,
 	    .arg = s};
 }
 
@@ -77,7 +77,7 @@ session_take_subscribe(
 
 	if (!session_can_answer(s))
 		return false;
-	if (s->entry->topics != NULL && session_has_many_filters(p)) {
+	if (session_has_many_filters(s, p)) {
 		session_end_for(s, R_PACKET_TOO_BIG,
 		    "more topic filters than are mapped in one packet");
 		return true;
@@ -86,18 +86,17 @@ session_take_subscribe(
 		session_await_cloud(s);
 		return false;
 	}
+	session_note_filters(s, p);
 	move = subscribing_take(&s->subscribing, p, &rules, &why);
 	account(s, before);
-	if (move == SUBSCRIBING_PASS || move == SUBSCRIBING_TAKEN) {
-		if (s->entry->topics != NULL)
-			session_note_filters(s, p);
+	if (move == SUBSCRIBING_PASS || move == SUBSCRIBING_TAKEN)
 		session_note_retained(s, p);
-	}
 	switch (move) {
 	case SUBSCRIBING_PASS:
 		link_put(&s->link, WS_BINARY, packet, true);
 		break;
 	case SUBSCRIBING_TAKEN:
+		session_tell_refused(s, p);
 		break;
 	case SUBSCRIBING_WAIT:
 		session_await_cloud(s);
@@ -337,7 +336,8 @@ static bool
 must_adapt(const struct contract *c)
 {
 	return c->qos_max < 2 || c->filters_per_subscribe > 0 ||
-	       c->inflight_max > 0;
+	       c->inflight_max > 0 || c->topic_max > 0 ||
+	       c->topic_slashes_max > 0;
 }
 
 bool

@@ -3,8 +3,9 @@
  * session.c is its life and its end, session_login.c the login, session_up.c
  * the packets from the device, session_publish.c what becomes of a PUBLISH,
  * session_pace.c what waits, session_retained.c retained messages that are kept
- * here, session_topics.c the rules for topics,
- * session_will.c the device's will, session_down.c the packets from the cloud.
+ * here, session_topics.c the rules for topics, session_filters.c what becomes
+ * of topic filters, session_will.c the device's will, session_down.c the
+ * packets from the cloud.
  */
 #ifndef PROXY_SESSION_SESSION_PARTS_H
 #define PROXY_SESSION_SESSION_PARTS_H
@@ -74,6 +75,9 @@ void session_end_turn(struct session *s);
 bool session_keeps_will(const struct session *s, const struct mqtt_connect *c);
 /* Brings the will of a CONNECT to what the cloud takes. */
 void session_fit_will(const struct session *s, struct mqtt_connect *c);
+/* The cloud would not take it as a message either; then it is told now. */
+bool session_will_has_no_place(
+    const struct session *s, const struct mqtt_connect *c);
 /* Keeps it; false without memory. */
 NODISCARD bool session_keep_will(
     struct session *s, const struct mqtt_connect *c);
@@ -148,6 +152,11 @@ void session_tell_retained(struct session *s);
 /* Keeps it if there are rules. False without memory. */
 NODISCARD bool session_keep_client_id(struct session *s, struct span client_id);
 
+/* What the variables in rules stand for. */
+struct topic_names session_names(const struct session *s);
+/* Whether what no rule maps passes as it is. */
+bool session_passes_unmapped(const struct session *s);
+
 enum session_mapped {
 	SESSION_MAPPED,
 	SESSION_UNMAPPED_PASSES, /* as it is */
@@ -171,14 +180,6 @@ NODISCARD enum session_mapped session_map_down(
    message may be put now. */
 bool session_send_ack(struct session *s);
 
-/* A member of struct subscribing_rules; <arg> is the session. */
-void session_map_filter(
-    void *arg, struct span filter, subscribing_emit *emit, void *emit_arg);
-/* A SUBSCRIBE or UNSUBSCRIBE has more filters than are mapped in one go. */
-bool session_has_many_filters(const struct mqtt_packet *p);
-/* It was taken: remembers what it asks for. */
-void session_note_filters(struct session *s, const struct mqtt_packet *p);
-
 /* What a mapped will points to; zero, and <properties> is freed by the caller.
  */
 struct session_will_parts {
@@ -192,6 +193,21 @@ NODISCARD bool session_map_will(const struct session *s, struct mqtt_connect *c,
    have set; <kept> is what <c> points to then. False without memory. */
 NODISCARD bool session_drop_aliases(
     struct mqtt_connect *c, struct buffer *kept);
+
+/* session_filters.c, where s->adapts */
+
+/* A member of struct subscribing_rules; <arg> is the session. */
+void session_map_filter(void *arg, enum mqtt_type type, struct span filter,
+    subscribing_emit *emit, void *emit_arg);
+/* The packet has more filters than are mapped in one go. */
+bool session_has_many_filters(
+    const struct session *s, const struct mqtt_packet *p);
+/* Before the packet is taken, once more maybe: remembers what is asked for. */
+void session_note_filters(struct session *s, const struct mqtt_packet *p);
+/* It was taken: counts and tells what is refused of it. */
+void session_tell_refused(struct session *s, const struct mqtt_packet *p);
+/* The cloud has let the device in, whose session is a <fresh> one or not. */
+void session_recall_filters(struct session *s, bool fresh);
 
 /* session_up.c */
 

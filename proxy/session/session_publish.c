@@ -12,16 +12,6 @@ enum { RETAIN_BIT = 0x01, TOPIC_NAME_INVALID = 0x90, QUOTA_EXCEEDED = 0x97 };
 
 /* ---- what the cloud does not take at all ---- */
 
-static bool
-has_many_slashes(struct span topic, uint32_t most)
-{
-	uint32_t n = 0;
-
-	for (size_t i = 0; i < topic.n; i++)
-		n += topic.p[i] == '/';
-	return most != 0 && n > most;
-}
-
 bool
 session_objects(const struct session *s, const struct mqtt_packet *p,
     uint64_t payload_bytes, uint8_t *code, struct fault *why)
@@ -35,8 +25,7 @@ session_objects(const struct session *s, const struct mqtt_packet *p,
 		    (unsigned long long)payload_bytes, c->message_max);
 		return true;
 	}
-	if ((c->topic_max != 0 && p->topic.n > c->topic_max) ||
-	    has_many_slashes(p->topic, c->topic_slashes_max)) {
+	if (!contract_takes_topic(c, p->topic)) {
 		*code = TOPIC_NAME_INVALID;
 		(void)fault_set(why, R_TOPIC_REFUSED,
 		    "a topic of %zu bytes, the cloud takes %u with %u slashes",
@@ -247,7 +236,8 @@ take(struct session *s, const struct mqtt_packet *given, struct span first,
 	return true;
 }
 
-/* One whose topic no rule maps, or only to what the cloud does not take. */
+/* One whose topic no rule maps, or only to what the cloud does not take, or
+   that is too big with it. */
 static bool
 turn_down(struct session *s, const struct mqtt_packet *p, struct span first,
     uint64_t total, const struct fault *why)
@@ -255,7 +245,9 @@ turn_down(struct session *s, const struct mqtt_packet *p, struct span first,
 	if (p->qos > 0 && !session_can_answer(s))
 		return false;
 	leave_out(s, first, total);
-	refuse(s, p, TOPIC_NAME_INVALID, why);
+	refuse(s, p,
+	    why->why == R_MESSAGE_TOO_BIG ? QUOTA_EXCEEDED : TOPIC_NAME_INVALID,
+	    why);
 	return true;
 }
 

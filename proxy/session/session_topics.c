@@ -8,11 +8,7 @@
 #include "base/log.h"
 #include "codec/mqtt_property.h"
 
-enum {
-	FILTERS_MAX = 100, /* of one packet: each may meet every rule */
-	ACKS_BYTES_MAX = 4096,
-	TOPIC_NAME_INVALID = 0x90
-};
+enum { ACKS_BYTES_MAX = 4096, TOPIC_NAME_INVALID = 0x90 };
 
 bool
 session_keep_client_id(struct session *s, struct span client_id)
@@ -21,8 +17,8 @@ session_keep_client_id(struct session *s, struct span client_id)
 	       buffer_append(&s->client_id, client_id);
 }
 
-static struct topic_names
-names_of(const struct session *s)
+struct topic_names
+session_names(const struct session *s)
 {
 	return (struct topic_names){.pk = span_of_string(s->entry->product_key),
 	    .dn = span_of_string(s->entry->device_name),
@@ -30,8 +26,8 @@ names_of(const struct session *s)
 	    .client_id = buffer_span(&s->client_id)};
 }
 
-static bool
-passes_unmapped(const struct session *s)
+bool
+session_passes_unmapped(const struct session *s)
 {
 	return s->entry->policies.topic_unmapped == TOPIC_UNMAPPED_PASS;
 }
@@ -63,7 +59,7 @@ take_only(void *arg, struct span filter)
 static bool
 response_up(const struct session *s, struct span from, struct topic_text *to)
 {
-	const struct topic_names names = names_of(s);
+	const struct topic_names names = session_names(s);
 	struct only only = {.text = to};
 	struct topic_filters filters = topic_map_filter_up(
 	    s->entry->topics, &names, from, take_only, &only);
@@ -76,7 +72,7 @@ response_up(const struct session *s, struct span from, struct topic_text *to)
 static bool
 response_down(const struct session *s, struct span from, struct topic_text *to)
 {
-	const struct topic_names names = names_of(s);
+	const struct topic_names names = session_names(s);
 	struct topic_text back;
 
 	return topic_map_down(s->entry->topics, &names, from, to) ==
@@ -115,7 +111,8 @@ map_properties(const struct session *s, map_response *map, struct span *list,
 	while (ok && mqtt_property_next(&left, &p) == PARSE_OK) {
 		if (p.id == MQTT_RESPONSE_TOPIC && map(s, p.text, &to))
 			ok = append_response(kept, topic_text_span(&to));
-		else if (p.id != MQTT_RESPONSE_TOPIC || passes_unmapped(s))
+		else if (p.id != MQTT_RESPONSE_TOPIC ||
+			 session_passes_unmapped(s))
 			ok = buffer_append(kept, p.whole);
 	}
 	*list = buffer_span(kept);
@@ -151,14 +148,38 @@ write_publish(const struct session *s, struct mqtt_packet *p,
 	return true;
 }
 
+/*
+ * Writes <p>, whose topic is mapped already. NOT_TAKEN: it is over <max> bytes,
+ * the Maximum Packet Size of the other side (3.1.2.11.4, 3.2.2.3.6; 0: none),
+ * by now; *bytes: what it has.
+ */
+static enum session_mapped
+write_mapped(const struct session *s, struct mqtt_packet *p, map_response *map,
+    uint64_t payload_bytes, uint32_t max, struct buffer *out, uint64_t *bytes)
+{
+	struct buffer properties = {0};
+	enum session_mapped done = SESSION_NO_MEMORY;
+
+	if (map_properties(s, map, &p->properties, &properties)) {
+		*bytes = mqtt_publish_head_size(p, s->level, payload_bytes) +
+			 payload_bytes;
+		if (max != 0 && *bytes > max)
+			done = SESSION_NOT_TAKEN;
+		else if (write_publish(s, p, payload_bytes, out))
+			done = SESSION_MAPPED;
+	}
+	buffer_free(&properties);
+	return done;
+}
+
 enum session_mapped
 session_map_up(const struct session *s, struct mqtt_packet *p,
     uint64_t payload_bytes, struct buffer *out, struct fault *why)
 {
-	const struct topic_names names = names_of(s);
-	struct buffer properties = {0};
+	const struct topic_names names = session_names(s);
+	enum session_mapped done;
 	struct topic_text to;
-	bool ok;
+	uint64_t bytes;
 
 	if (p->topic.n == 0) /* an alias, which the cloud refuses */
 		return SESSION_UNMAPPED_PASSES;
@@ -170,7 +191,7 @@ session_map_up(const struct session *s, struct mqtt_packet *p,
 	case TOPIC_UNMAPPED:
 		(void)fault_set(why, R_TOPIC_UNMAPPED,
 		    "a topic of %zu bytes that no rule maps", p->topic.n);
-		return passes_unmapped(s) ? SESSION_UNMAPPED_PASSES
+		return session_passes_unmapped(s) ? SESSION_UNMAPPED_PASSES
 		       : s->entry->policies.topic_unmapped ==
 			       TOPIC_UNMAPPED_DROP
 			   ? SESSION_NOT_TAKEN
@@ -179,10 +200,14 @@ session_map_up(const struct session *s, struct mqtt_packet *p,
 		break;
 	}
 	p->topic = topic_text_span(&to);
-	ok = map_properties(s, response_up, &p->properties, &properties) &&
-	     write_publish(s, p, payload_bytes, out);
-	buffer_free(&properties);
-	return ok ? SESSION_MAPPED : SESSION_NO_MEMORY;
+	done = write_mapped(
+	    s, p, response_up, payload_bytes, s->cloud_packet_max, out, &bytes);
+	if (done == SESSION_NOT_TAKEN)
+		(void)fault_set(why, R_MESSAGE_TOO_BIG,
+		    "mapped, a PUBLISH of %llu bytes, the Maximum Packet Size "
+		    "of the cloud's CONNACK is %u",
+		    (unsigned long long)bytes, s->cloud_packet_max);
+	return done;
 }
 
 /* What the cloud has to be told of a message that the device does not get. */
@@ -208,6 +233,21 @@ acknowledge(struct session *s, const struct mqtt_packet *p)
 		session_end_for(s, R_OUT_OF_MEMORY, "for a PUBACK");
 }
 
+/* 3.1.2.11.4: what the device does not take is not sent to it, and done with
+   (MQTT-3.1.2-24, -25). */
+static void
+drop_oversize(struct session *s, const struct mqtt_packet *p, uint64_t bytes)
+{
+	if (s->down_oversize++ == 0)
+		SLOG(LOG_WARNING, s, "message_dropped",
+		    "reason=packet_too_big detail=\"mapped down, a PUBLISH of "
+		    "%llu bytes, the Maximum Packet Size of the device's "
+		    "CONNECT is %u\" hint=\"have the device take more, or give "
+		    "it shorter topics (topic.N.lan)\"",
+		    (unsigned long long)bytes, s->device_packet_max);
+	acknowledge(s, p);
+}
+
 bool
 session_send_ack(struct session *s)
 {
@@ -225,17 +265,17 @@ enum session_mapped
 session_map_down(
     struct session *s, const struct mqtt_packet *given, struct buffer *out)
 {
-	const struct topic_names names = names_of(s);
+	const struct topic_names names = session_names(s);
 	uint64_t payload_bytes;
 	struct mqtt_packet p = *given;
-	struct buffer properties = {0};
+	enum session_mapped done;
 	struct topic_text to;
 	struct span head = p.topic;
-	bool ok;
+	uint64_t bytes;
 
 	if (topic_map_down(s->entry->topics, &names, p.topic, &to) !=
 	    TOPIC_MAPPED) {
-		if (passes_unmapped(s))
+		if (session_passes_unmapped(s))
 			return SESSION_UNMAPPED_PASSES;
 		acknowledge(s, &p);
 		return SESSION_NOT_TAKEN;
@@ -248,65 +288,11 @@ session_map_down(
 	head.n = (size_t)(p.payload.p - head.p) + 2;
 	payload_bytes = p.header.remaining - head.n;
 	p.topic = topic_text_span(&to);
-	ok = map_properties(s, response_down, &p.properties, &properties) &&
-	     write_publish(s, &p, payload_bytes, out);
-	buffer_free(&properties);
-	return ok ? SESSION_MAPPED : SESSION_NO_MEMORY;
-}
-
-/* ---- SUBSCRIBE, UNSUBSCRIBE ---- */
-
-void
-session_map_filter(
-    void *arg, struct span filter, subscribing_emit *emit, void *emit_arg)
-{
-	const struct session *s = arg;
-	const struct topic_names names = names_of(s);
-	struct topic_filters filters = topic_map_filter_up(
-	    s->entry->topics, &names, filter, emit, emit_arg);
-
-	if (filters.count == 0 && filters.too_long == 0 && passes_unmapped(s))
-		emit(emit_arg, filter);
-}
-
-bool
-session_has_many_filters(const struct mqtt_packet *p)
-{
-	struct span list = p->payload;
-	struct mqtt_filter f;
-	unsigned n = 0;
-
-	while (n <= FILTERS_MAX && mqtt_filter_next(&list, p->header.type, &f))
-		n++;
-	return n > FILTERS_MAX;
-}
-
-static void
-ignore(void *arg, struct span filter)
-{
-	(void)arg;
-	(void)filter;
-}
-
-void
-session_note_filters(struct session *s, const struct mqtt_packet *p)
-{
-	const struct topic_names names = names_of(s);
-	struct asked *asked = &s->memory->asked;
-	struct span list = p->payload;
-	struct mqtt_filter f;
-
-	while (mqtt_filter_next(&list, p->header.type, &f)) {
-		struct topic_filters filters;
-
-		if (p->header.type == MQTT_UNSUBSCRIBE) {
-			asked_remove(asked, f.text);
-			continue;
-		}
-		filters = topic_map_filter_up(
-		    s->entry->topics, &names, f.text, ignore, NULL);
-		asked_add(asked, f.text, filters.wider);
-	}
+	done = write_mapped(s, &p, response_down, payload_bytes,
+	    s->device_packet_max, out, &bytes);
+	if (done == SESSION_NOT_TAKEN)
+		drop_oversize(s, &p, bytes);
+	return done;
 }
 
 /* ---- CONNECT ---- */
@@ -315,13 +301,14 @@ bool
 session_map_will(const struct session *s, struct mqtt_connect *c,
     struct session_will_parts *parts)
 {
-	const struct topic_names names = names_of(s);
+	const struct topic_names names = session_names(s);
 	struct topic_text *to = &parts->topic;
 
 	if (topic_map_up(s->entry->topics, &names, c->will_topic, to) ==
 	    TOPIC_MAPPED) {
 		c->will_topic = topic_text_span(to);
-	} else if (to->result == TOPIC_TOO_LONG || !passes_unmapped(s)) {
+	} else if (to->result == TOPIC_TOO_LONG ||
+		   !session_passes_unmapped(s)) {
 		c->has_will = false;
 		SLOG(LOG_WARNING, s, "will_lost", "detail=\"%s\"",
 		    to->result == TOPIC_TOO_LONG

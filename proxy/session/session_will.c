@@ -104,9 +104,8 @@ tell_lost(const struct session *s, const char *detail)
 	SLOG(LOG_WARNING, s, "will_lost", "detail=\"%s\"", detail);
 }
 
-/* The cloud would not take it as a message either; then it is told now. */
-static bool
-has_no_place(const struct session *s, const struct mqtt_connect *c)
+bool
+session_will_has_no_place(const struct session *s, const struct mqtt_connect *c)
 {
 	const struct mqtt_packet p = {.topic = c->will_topic};
 	struct fault why;
@@ -126,7 +125,7 @@ session_keep_will(struct session *s, const struct mqtt_connect *given)
 	bool ok = s->entry->topics == NULL || session_map_will(s, &c, &parts);
 
 	fit(s, &c);
-	if (ok && c.has_will && !has_no_place(s, &c))
+	if (ok && c.has_will && !session_will_has_no_place(s, &c))
 		ok = keep(s, &c) && session_note_retained_will(s, given);
 	buffer_free(&parts.properties);
 	return ok;

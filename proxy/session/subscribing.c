@@ -6,6 +6,7 @@
 
 enum {
 	FAILURE = 0x80, /* and all above */
+	SUCCESS = 0x00,
 	NO_SUBSCRIPTION_EXISTED = 0x11,
 	TOPIC_FILTER_INVALID = 0x8f,
 	NO_CODE = 0xff /* yet; no reason code (table 2-6) */
@@ -29,6 +30,7 @@ struct exchange {
 	uint32_t left_from; /* the number of the first of them */
 	uint32_t left_skip; /* of the cloud's filters for it: are sent */
 	uint32_t part_from; /* the first filter of the part under way */
+	bool went_up;       /* a part has */
 	bool acknowledged;  /* the first part is */
 	struct buffer ack_properties;
 	uint32_t n;
@@ -46,6 +48,7 @@ struct part {
 	uint8_t options;
 	uint32_t skip;  /* of the cloud's filters for it, at the start */
 	uint32_t seen;  /* of them so far */
+	bool stays;     /* one of them does, and is done with */
 	uint16_t taken; /* of them into this part */
 	bool over;      /* there was no place for one more */
 	bool no_memory;
@@ -97,13 +100,13 @@ subscribing_has(const struct subscribing *s, uint16_t packet_id)
 /* ---- what the device has sent ---- */
 
 static void
-map(const struct subscribing_rules *rules, struct span filter,
-    subscribing_emit *emit, void *emit_arg)
+map(const struct subscribing_rules *rules, enum mqtt_type type,
+    struct span filter, subscribing_emit *emit, void *emit_arg)
 {
 	if (rules->map != NULL)
-		rules->map(rules->arg, filter, emit, emit_arg);
+		rules->map(rules->arg, type, filter, emit, emit_arg);
 	else
-		emit(emit_arg, filter);
+		emit(emit_arg, filter, false);
 }
 
 /* A filter, and how many others it became. */
@@ -114,11 +117,11 @@ struct likeness {
 };
 
 static void
-compare(void *arg, struct span filter)
+compare(void *arg, struct span filter, bool stays)
 {
 	struct likeness *l = arg;
 
-	if (span_eq(filter, l->filter))
+	if (!stays && span_eq(filter, l->filter))
 		l->same++;
 	else
 		l->other++;
@@ -138,7 +141,7 @@ suits(const struct mqtt_packet *p, const struct subscribing_rules *rules,
 
 		if (!all)
 			continue;
-		map(rules, f.text, compare, &l);
+		map(rules, p->header.type, f.text, compare, &l);
 		all = f.qos <= rules->qos_max && l.same == 1 && l.other == 0;
 	}
 	return all && (rules->filters_max == 0 || *n <= rules->filters_max);
@@ -382,13 +385,14 @@ append_filter(struct part *part, struct span filter)
 
 /* One of the cloud's filters. */
 static void
-add_filter(void *arg, struct span filter)
+add_filter(void *arg, struct span filter, bool stays)
 {
 	struct part *part = arg;
 
 	if (part->over || part->no_memory)
 		return;
-	if (part->seen < part->skip) {
+	part->stays |= stays;
+	if (part->seen < part->skip || stays) {
 		part->seen++;
 	} else if (is_full(part, filter.n + 3)) {
 		part->over = true;
@@ -410,11 +414,16 @@ lower(const struct mqtt_filter *f, uint8_t qos_max)
 	return (uint8_t)(f->options - f->qos + qos_max);
 }
 
+/* What is said here of a filter of which nothing, or not all, goes up. */
 static uint8_t
-unmapped_code(enum mqtt_type type, uint8_t level)
+code_here(enum mqtt_type type, uint8_t level, const struct part *part)
 {
+	if (part->stays)
+		return SUCCESS;
 	if (type == MQTT_UNSUBSCRIBE)
 		return NO_SUBSCRIPTION_EXISTED;
+	if (level == 3) /* MQTT 3.1, 3.8: it cannot be told */
+		return part->options & 3;
 	return level >= 5 ? TOPIC_FILTER_INVALID : FAILURE;
 }
 
@@ -431,21 +440,23 @@ fill(struct exchange *e, struct part *part, uint8_t level)
 	while (mqtt_filter_next(&left, e->type, &f)) {
 		part->options = lower(&f, part->rules->qos_max);
 		part->seen = part->taken = 0;
-		map(part->rules, f.text, add_filter, part);
+		part->stays = false;
+		map(part->rules, e->type, f.text, add_filter, part);
 		if (part->no_memory)
 			return;
 		e->filters[i].sent = part->taken;
 		if (part->over)
 			break;
-		if (part->seen == 0)
-			e->filters[i].code = unmapped_code(e->type, level);
+		if (part->seen == 0 || part->stays)
+			e->filters[i].code = merge(e->filters[i].code,
+			    code_here(e->type, level, part));
 		part->skip = 0;
 		e->left = left;
 		i++;
 	}
 	e->part_from = e->left_from;
 	e->left_from = i;
-	e->left_skip = part->over ? part->skip + part->taken : 0;
+	e->left_skip = part->over ? part->seen : 0;
 }
 
 /* Writes the next part of <e>, if anything is left of it for the cloud; then
@@ -470,11 +481,13 @@ write_part(struct subscribing *s, struct exchange *e,
 	ok = !part.no_memory &&
 	     (part.filters == 0 || write_packet(&p, s->level, out));
 	buffer_free(&part.payload);
-	if (ok)
-		e->due = part.filters;
-	else
+	if (!ok) {
 		*e = before;
-	return ok;
+		return false;
+	}
+	e->due = part.filters;
+	e->went_up |= part.filters > 0;
+	return true;
 }
 
 /* Writes the acknowledgement of <e>, which is over then. False without memory.
@@ -515,10 +528,11 @@ subscribing_next(struct subscribing *s, const struct subscribing_rules *rules,
 			if (e->due > 0)
 				return SUBSCRIBING_TO_CLOUD;
 		}
-		if (e->due == 0)
+		if (e->due == 0 &&
+		    (e->went_up || e == TAILQ_FIRST(&s->exchanges)))
 			return write_answer(s, e, out) ? SUBSCRIBING_TO_DEVICE
 						       : SUBSCRIBING_STARVED;
-		if (had_parts_left)
+		if (e->due > 0 && had_parts_left)
 			return SUBSCRIBING_NOTHING; /* nor for those behind */
 	}
 	return SUBSCRIBING_NOTHING;

@@ -13,7 +13,8 @@
  *
  * What the device sent later goes up later: behind a packet that has parts left
  * all others are kept. An UNSUBSCRIBE that overtook the rest of a SUBSCRIBE
- * would be undone by it.
+ * would be undone by it. One of which nothing goes up is answered when all
+ * before it are.
  *
  * By 2.2.1 PUBLISH shares its identifiers with these. That is not looked at:
  * their acknowledgements differ in type, so nothing can be mistaken.
@@ -40,7 +41,9 @@ enum {
 					       longer filter goes alone */
 };
 
-typedef void subscribing_emit(void *emit_arg, struct span filter);
+/* <stays>, of UNSUBSCRIBE: the device needs the filter for another of its own,
+   so that it does not go up, but is answered as if it had. */
+typedef void subscribing_emit(void *emit_arg, struct span filter, bool stays);
 
 /* What the cloud takes. */
 struct subscribing_rules {
@@ -48,14 +51,16 @@ struct subscribing_rules {
 	uint8_t qos_max;      /* 0 to 2 */
 	/*
 	 * Calls <emit> with each of the cloud's topic filters, in order, that
-	 * the device's <filter> stands for. None: the device is told that the
-	 * filter is invalid (0x8F; below level 5 0x80) or, by UNSUBACK, that no
-	 * subscription existed (0x11). Called again for the same filter for
-	 * each part: if it says something else then, filters may be left out
-	 * or sent twice. NULL: the filter itself.
+	 * the device's <filter>, of a SUBSCRIBE or UNSUBSCRIBE, stands for.
+	 * None: the device is told that the filter is invalid (0x8F; at level 4
+	 * 0x80; level 3 has no code for a failure, so that it is granted what
+	 * it asked for: MQTT 3.1, 3.8) or, by UNSUBACK, that no subscription
+	 * existed (0x11). Called again for the same filter for each part: if
+	 * it emits others then, filters may be left out or sent twice. NULL:
+	 * the filter itself.
 	 */
-	void (*map)(void *arg, struct span filter, subscribing_emit *emit,
-	    void *emit_arg);
+	void (*map)(void *arg, enum mqtt_type type, struct span filter,
+	    subscribing_emit *emit, void *emit_arg);
 	void *arg;
 };
 
@@ -110,7 +115,8 @@ enum subscribing_to {
 
 /*
  * Appends to <out> the next packet to be written, and says to whom. To be
- * called until there is nothing, after every packet that was TAKEN.
+ * called until there is nothing, after every packet that was taken or
+ * acknowledged.
  */
 NODISCARD enum subscribing_to subscribing_next(struct subscribing *s,
     const struct subscribing_rules *rules, struct buffer *out);

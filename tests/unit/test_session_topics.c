@@ -42,13 +42,9 @@ static void
 use_rules(struct life *l, const char *more)
 {
 	char text[800];
-	struct credmap *map;
 
 	(void)snprintf(text, sizeof(text), "%s%s", rules, more);
-	map = life_map(l, text);
-	credmap_unref(l->map);
-	l->map = map;
-	l->entry = credmap_at(l->map, 0);
+	life_use(l, l->contract, text);
 }
 
 /* The device leaves, and the session is over. */
@@ -360,7 +356,201 @@ test_subscribe(void **state)
 	leave(l);
 }
 
+/* An UNSUBSCRIBE, and what it becomes, if anything; the device is answered. */
+static void
+asks_no_more(struct life *l, uint8_t level, struct span filters,
+    struct span become, struct span codes)
+{
+	struct mqtt_packet p = subscribe(MQTT_UNSUBSCRIBE, filters);
+
+	device_sends(l, level, &p);
+	if (become.n > 0) {
+		p.payload = become;
+		cloud_gets(l, level, &p);
+	}
+	p = (struct mqtt_packet){.header.type = MQTT_UNSUBACK,
+	    .packet_id = 5,
+	    .payload = level >= 5 ? codes : (struct span){NULL, 0}};
+	if (become.n > 0)
+		cloud_sends(l, level, &p);
+	device_gets(l, level, &p);
+}
+
+/* Two filters of the device are one of the cloud: it goes with the last. */
+static void
+test_unsubscribe(void **state)
+{
+	struct life *l = *state;
+	struct span get = SPAN_OF("\0\x10"
+				  "dev/pump-7/get/+");
+	struct span set = SPAN_OF("\0\x10"
+				  "dev/pump-7/set/+");
+	struct span both = SPAN_OF("\0\x1a" REAL "+");
+	struct span none = {NULL, 0};
+
+	use_rules(l, "");
+	life_login(l, 4);
+	asks(l,
+	    SPAN_OF("\0\x10"
+		    "dev/pump-7/set/+\0"),
+	    SPAN_OF("\0\x1a" REAL "+\0"), 1);
+	asks(l,
+	    SPAN_OF("\0\x10"
+		    "dev/pump-7/get/+\0"),
+	    SPAN_OF("\0\x1a" REAL "+\0"), 1);
+	asks(l, SPAN_OF("\0\x0dplant/+/state\0"),
+	    SPAN_OF("\0\x20" REAL "state/+\0"), 1);
+	asks(l, SPAN_OF("\0\x0dplant/a/state\0"),
+	    SPAN_OF("\0\x20" REAL "state/a\0"), 1);
+	asks_no_more(l, 4, get, none, none);
+	asks_no_more(l, 4, get, none, none); /* once more */
+	asks_no_more(l, 4, SPAN_OF("\0\x0dplant/a/state"),
+	    SPAN_OF("\0\x20" REAL "state/a"), none);
+	asks_no_more(l, 4, set, both, none);
+	/* nobody needs it any more: it is for the cloud to say so */
+	asks_no_more(l, 4, set, both, none);
+	assert_true(l->env.link.loop->kept_bytes > 0);
+	leave(l);
+	assert_int_equal(l->env.link.loop->kept_bytes, 0);
+}
+
+/* Logs in with this CONNECT, whose answer from the cloud is <connack>. */
+static void
+log_in_with(
+    struct life *l, const struct mqtt_connect *connect, struct span connack)
+{
+	struct frame f;
+
+	assert_true(life_try_begin(l, connect, SPAN_OF("")));
+	cloud_welcome(&l->cloud);
+	f = cloud_frame(&l->cloud);
+	frame_free(&f);
+	cloud_say(&l->cloud, connack);
+	lan_expect(&l->lan, connack);
+	until(&l->rig, l->session->device.state == DEVICE_ONLINE);
+}
+
+/* What was asked for by other rules does not say what the device wants by
+   these, though it has its session still. */
+static void
+test_other_rules(void **state)
+{
+	static const struct mqtt_connect sent = {
+	    .level = 4, .keep_alive_s = 60, .client_id = SPAN_OF("pump-7")};
+	struct span set = SPAN_OF("\0\x10"
+				  "dev/pump-7/set/+\0");
+	struct span become = SPAN_OF("\0\x1a" REAL "+\0");
+	struct span goes_on = SPAN_OF("\x20\x02\x01\x00");
+	struct mqtt_packet get = publish(REAL "get_1", 0);
+	struct mqtt_packet lan_get = publish("dev/pump-7/get/1", 0);
+	struct mqtt_packet other = publish(REAL "set_1", 0);
+	struct mqtt_packet lan_other = publish("dev/pump-7/set/1", 0);
+	struct life *l = *state;
+
+	use_rules(l, "");
+	log_in_with(l, &sent, CONNACK_4);
+	asks(l, set, become, 1);
+	leave(l);
+	log_in_with(l, &sent, goes_on);
+	cloud_sends(l, 4, &get); /* not asked for */
+	cloud_sends(l, 4, &other);
+	device_gets(l, 4, &lan_other);
+	leave(l);
+	assert_true(l->env.link.loop->kept_bytes > 0);
+	use_rules(l, "topic.4.lan = more\ntopic.4.cloud = " OWN "more\n");
+	log_in_with(l, &sent, goes_on);
+	cloud_sends(l, 4, &get);
+	device_gets(l, 4, &lan_get);
+	assert_int_equal(l->env.link.loop->kept_bytes, 0);
+	leave(l);
+}
+
+/* ---- the contract ---- */
+
+/* What goes up is within it: 32 bytes are just REAL "state/+". */
+static void
+test_contract(void **state)
+{
+	static const uint8_t refused[] = {[3] = 0, [4] = 0x80, [5] = 0x8f};
+	struct span filters = SPAN_OF("\0\x0eplant/ab/state\0"
+				      "\0\x0dplant/+/state\0");
+	struct life *l = *state;
+
+	use_rules(l, "topic_max = 32\n");
+	for (uint8_t level = 3; level <= 5; level++) {
+		uint8_t codes[] = {refused[level], 0};
+		struct mqtt_packet p = subscribe(MQTT_SUBSCRIBE, filters);
+
+		life_login(l, level);
+		device_sends(l, level, &p);
+		p.payload = SPAN_OF("\0\x20" REAL "state/+\0");
+		cloud_gets(l, level, &p);
+		p = (struct mqtt_packet){.header.type = MQTT_SUBACK,
+		    .packet_id = 5,
+		    .payload = {codes + 1, 1}};
+		cloud_sends(l, level, &p);
+		p.payload = (struct span){codes, 2};
+		device_gets(l, level, &p);
+		assert_non_null(strstr(life_log(l),
+		    "event=filter_refused label=pump-7 peer=127.0.0.1:1 "
+		    "reason=topic_refused"));
+		/* the rest of it never was in the cloud */
+		asks_no_more(l, level, SPAN_OF("\0\x0eplant/ab/state"),
+		    (struct span){NULL, 0}, SPAN_OF("\x11"));
+		p = publish("plant/ab/state", 0);
+		device_sends(l, level, &p);
+		p = publish("plant/a/state", 0);
+		device_sends(l, level, &p);
+		p = publish(REAL "state/a", 0);
+		cloud_gets(l, level, &p);
+		leave(l);
+		assert_non_null(
+		    strstr(life_log(l), "refused=1 filters_refused=1 "));
+	}
+}
+
 /* ---- MQTT 5 ---- */
+
+/* What is too big for the other side with its new topic is not sent to it
+   (MQTT-3.1.2-24, -25, 3.2.2.3.6). */
+static void
+test_maximum_packet_size(void **state)
+{
+	static const char lan_topic[] = "dev/pump-7/set/1";
+	static const struct mqtt_connect sent = {.level = 5,
+	    .keep_alive_s = 60,
+	    .client_id = SPAN_OF("pump-7"),
+	    /* as big as the message is in the LAN */
+	    .properties = SPAN_OF("\x27\0\0\0\x20")};
+	struct mqtt_packet p, ack;
+	struct life *l = *state;
+
+	use_rules(l, "topic.4.lan = long/long/long/long/long/+\n"
+		     "topic.4.cloud = " OWN "l/$1\n");
+	/* as big as it is in the cloud */
+	log_in_with(l, &sent, SPAN_OF("\x20\x08\0\0\x05\x27\0\0\0\x2e"));
+	p = publish(lan_topic, 1);
+	assert_int_equal(mqtt_packet_size(&p, 5), 32);
+	device_sends(l, 5, &p);
+	p = publish(REAL "set_1", 1);
+	assert_int_equal(mqtt_packet_size(&p, 5), 46);
+	cloud_gets(l, 5, &p);
+	cloud_sends(l, 5, &p);
+	p = publish(lan_topic, 1);
+	device_gets(l, 5, &p);
+	/* a byte more */
+	p = publish("dev/pump-7/set/12", 1);
+	device_sends(l, 5, &p);
+	small(&ack, MQTT_PUBACK, 9, 0x97);
+	device_gets(l, 5, &ack);
+	p = publish(REAL "l/1", 1);
+	cloud_sends(l, 5, &p);
+	small(&ack, MQTT_PUBACK, 9, 0);
+	cloud_gets(l, 5, &ack);
+	assert_non_null(strstr(life_log(l), "event=message_dropped "));
+	leave(l);
+	assert_non_null(strstr(life_log(l), "down_dropped=1 "));
+}
 
 static void
 append_property(struct buffer *list, uint8_t id, const char *text)
@@ -415,10 +605,11 @@ test_connect(void **state)
 	} wills[] = {
 	    {"plant/gone/state", REAL "state/gone"},
 	    {"other", NULL},
+	    {"plant/too-long/state", NULL},
 	};
 	struct life *l = *state;
 
-	use_rules(l, "topic_unmapped = drop\n");
+	use_rules(l, "topic_unmapped = drop\ntopic_max = 36\n");
 	for (size_t i = 0; i < ARRAY_LENGTH(wills); i++) {
 		struct mqtt_connect got,
 		    sent = {.level = 5,
@@ -489,6 +680,10 @@ main(void)
 	    TEST(test_refuse),
 	    TEST(test_too_long),
 	    TEST(test_subscribe),
+	    TEST(test_unsubscribe),
+	    TEST(test_other_rules),
+	    TEST(test_contract),
+	    TEST(test_maximum_packet_size),
 	    TEST(test_response_topic),
 	    TEST(test_connect),
 	    TEST(test_kept_will),
