@@ -74,6 +74,21 @@ trimmed(const char *s, const char *end)
 	return (size_t)(end - s);
 }
 
+/* Where the value is, when that is a '#' and nothing else: the filter for every
+   topic. inih only takes one for a comment that begins a line. Else NULL. */
+static const char *
+lone_hash(const char *line)
+{
+	const char *value = strchr(line, '=');
+
+	if (value == NULL)
+		return NULL;
+	value += 1 + strspn(value + 1, " \t");
+	return *value == '#' && value[1 + strspn(value + 1, " \t")] == '\0'
+		   ? value
+		   : NULL;
+}
+
 /* "[name]". */
 static bool
 section_line(struct reader *r, const char *line)
@@ -113,7 +128,7 @@ value_line(struct reader *r, const char *line)
 	if (sign == NULL || *sign != '=')
 		return refuse(r,
 		    "this is no 'name = value', no [section] and no comment");
-	if (sign[1] == ';' || sign[1] == '#')
+	if ((sign[1] == ';' || sign[1] == '#') && sign + 1 != lone_hash(line))
 		return refuse(r, looks_like_comment);
 	n = trimmed(line, sign);
 	if (n == 0)
@@ -160,7 +175,8 @@ line_good(struct reader *r, const char *line, size_t n)
 		if ((c < 0x20 && c != '\t') || c == 0x7f)
 			return refuse(r, "the line holds a control character");
 		if ((c == ';' || c == '#') && i > 0 &&
-		    (line[i - 1] == ' ' || line[i - 1] == '\t'))
+		    (line[i - 1] == ' ' || line[i - 1] == '\t') &&
+		    line + i != lone_hash(line))
 			return refuse(r, looks_like_comment);
 	}
 	if (!utf8_valid(span_of_string(line)))

@@ -22,7 +22,8 @@ enum {
 
 /*
  * The grammar: "[section]", "name = value", comment lines that start with ";"
- * or "#", empty lines. UTF-8, with or without a byte order mark; lines end in
+ * or "#", empty lines. A value may be "#" alone, but no word in one begins with
+ * ";" or "#". UTF-8, with or without a byte order mark; lines end in
  * LF or CRLF. Comments may be of any length and may be indented, nothing else.
  */
 struct ini_handler {

@@ -234,7 +234,7 @@ map_text_objection(struct span value)
 
 		if ((c < 0x20 && c != '\t') || c == 0x7f)
 			return "it holds a control character";
-		if ((c == ';' || c == '#') &&
+		if ((c == ';' || c == '#') && !span_eq(value, SPAN_OF("#")) &&
 		    (i == 0 || is_blank((char)value.p[i - 1])))
 			return "a ';' or '#' at the start of a word would look "
 			       "like a comment";

@@ -61,10 +61,12 @@ test_reads_what_is_written(void **state)
 				 "empty =\n"
 				 "[two:x.y@z]  \n"
 				 "c = x=y;z#w\n"
+				 "d = #\n"
+				 "e=# \t\n"
 				 "last = without line end"));
-	assert_string_equal(heard,
-	    "[5 one]6 a=1;7 b=two words;8 empty=;"
-	    "[9 two:x.y@z]10 c=x=y;z#w;11 last=without line end;");
+	assert_string_equal(heard, "[5 one]6 a=1;7 b=two words;8 empty=;"
+				   "[9 two:x.y@z]10 c=x=y;z#w;11 d=#;12 e=#;"
+				   "13 last=without line end;");
 	assert_told(s, "");
 }
 
@@ -103,6 +105,11 @@ test_refuses_what_inih_mistakes(void **state)
 	    {"value = ;", "comments on lines of their own"},
 	    {"value =;x", "comments on lines of their own"},
 	    {"value=#x", "comments on lines of their own"},
+	    {"value = # x", "comments on lines of their own"},
+	    {"value = ##", "comments on lines of their own"},
+	    {"value = # #", "comments on lines of their own"},
+	    {"value = # =#", "comments on lines of their own"},
+	    {"a # = #", "comments on lines of their own"},
 	    {"no sign", "no 'name = value'"},
 	    {"name: value", "no 'name = value'"},
 	    {"name: a=b", "no 'name = value'"},

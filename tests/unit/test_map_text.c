@@ -236,10 +236,10 @@ test_values_that_cannot_be_written(void **state)
 		const char *value;
 		const char *why;
 	} cases[] = {{" a", "blank"}, {"a\t", "blank"}, {"a\nb", "control"},
-	    {"a\x7f", "control"}, {"a ;b", "comment"}, {"#", "comment"},
+	    {"a\x7f", "control"}, {"a ;b", "comment"}, {"##", "comment"},
 	    {"a\t#", "comment"}, {"\xff", "UTF-8"}};
-	static const char *const good[] = {
-	    "", "a", "a;b", "a b", "a\tb", "\xc3\xa4", "[a]", "=", "\"a\""};
+	static const char *const good[] = {"", "#", "a", "a;b", "a b", "a\tb",
+	    "\xc3\xa4", "[a]", "=", "\"a\""};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++)
