@@ -21,20 +21,65 @@ shown(char out[static SHOWN_MAX], struct span topic)
 	return escape(out, SHOWN_MAX, topic);
 }
 
-/* For a topic that no rule maps, which goes <up>, or comes down. */
-static const char *
-fate(const struct credential *c, bool up)
+static const char not_taken[] =
+    "a message to it is dropped at QoS 0; at QoS 1 and 2 a device of MQTT 5 is "
+    "told so (0x90), with others the session ends";
+
+/* What the contract says of a topic or filter of the cloud. */
+static bool
+fits(const struct question *q, struct span topic)
 {
-	switch (c->policies.topic_unmapped) {
-	case TOPIC_UNMAPPED_REFUSE:
-		return up ? "a message to it ends the session"
-			  : "its messages are dropped";
-	case TOPIC_UNMAPPED_DROP:
-		return up ? "a message to it is not taken"
-			  : "its messages are dropped";
-	default:
-		return "it passes as it is";
+	size_t share = mqtt_topic_share_bytes(topic);
+
+	return contract_takes_topic(q->device->contract,
+	    (struct span){topic.p + share, topic.n - share});
+}
+
+static void
+show_misfit(const struct question *q)
+{
+	(void)printf("longer than the cloud takes it (topic_max = %u, "
+		     "topic_slashes_max = %u of its contract)",
+	    q->device->contract->topic_max,
+	    q->device->contract->topic_slashes_max);
+}
+
+/* For one that no rule maps, and that passes <up>, or down. */
+static void
+show_passing(const struct question *q, bool up, const char *refused)
+{
+	if (!up || fits(q, q->topic)) {
+		(void)puts("it passes as it is");
+	} else {
+		(void)printf("it would pass as it is, but is ");
+		show_misfit(q);
+		(void)printf(": %s\n", refused);
 	}
+}
+
+static void
+show_policy(const struct question *q)
+{
+	(void)printf(
+	    "topic_unmapped = %s: ", policy_word(POLICY_topic_unmapped,
+					 q->device->policies.topic_unmapped));
+}
+
+/* For a topic that no rule maps, which goes <up>, or comes down. */
+static void
+show_fate(const struct question *q, bool up)
+{
+	uint32_t policy = q->device->policies.topic_unmapped;
+
+	show_policy(q);
+	if (policy == TOPIC_UNMAPPED_PASS)
+		show_passing(q, up, not_taken);
+	else if (!up)
+		(void)puts("its messages are dropped");
+	else if (policy == TOPIC_UNMAPPED_REFUSE)
+		(void)puts("a message to it ends the session");
+	else
+		(void)puts(not_taken);
 }
 
 static void
@@ -48,10 +93,31 @@ show_unmapped(const struct question *q, bool up, const struct topic_spec *rule)
 		(void)printf(" (line %d)%s", rule->line,
 		    rule->escape ? "" : "; escape = yes may help");
 	}
-	(void)printf("\ntopic_unmapped = %s: %s\n",
-	    policy_word(
-		POLICY_topic_unmapped, q->device->policies.topic_unmapped),
-	    fate(q->device, up));
+	(void)puts("");
+	show_fate(q, up);
+}
+
+static void
+show_rule(const struct topic_spec *rule)
+{
+	(void)printf(" by ");
+	cli_show_topic(rule);
+	(void)printf(" (line %d)\n", rule->line);
+}
+
+static enum cli_exit
+show_mapped(const struct question *q, bool up, struct span topic,
+    const struct topic_spec *rule)
+{
+	char text[SHOWN_MAX];
+
+	(void)printf("%s", shown(text, topic));
+	show_rule(rule);
+	if (!up || fits(q, topic))
+		return CLI_OK;
+	show_misfit(q);
+	(void)printf(": %s\n", not_taken);
+	return CLI_FAILED;
 }
 
 static enum cli_exit
@@ -60,7 +126,6 @@ show_name(const struct question *q, bool up)
 	const struct topic_map *map = q->device->topics;
 	const struct topic_spec *rule;
 	struct topic_text out;
-	char text[SHOWN_MAX];
 	enum topic_result result;
 
 	result = up ? topic_map_up(map, &q->names, q->topic, &out)
@@ -69,12 +134,11 @@ show_name(const struct question *q, bool up)
 		  : topic_map_rule_down(map, &q->names, q->topic);
 	switch (result) {
 	case TOPIC_MAPPED:
-		(void)printf("%s by ", shown(text, topic_text_span(&out)));
-		cli_show_topic(rule);
-		(void)printf(" (line %d)\n", rule->line);
-		return CLI_OK;
+		return show_mapped(q, up, topic_text_span(&out), rule);
 	case TOPIC_TOO_LONG:
-		(void)printf("too long: there may be %s\n", out.limit);
+		(void)printf("too long, there may be %s,", out.limit);
+		show_rule(rule);
+		(void)puts(up ? not_taken : "its messages are dropped");
 		break;
 	case TOPIC_UNMAPPED:
 		show_unmapped(q, up, rule);
@@ -83,38 +147,65 @@ show_name(const struct question *q, bool up)
 	return CLI_FAILED;
 }
 
+/* The filters of the cloud for one of the device. */
+struct shown_filters {
+	const struct question *q;
+	unsigned fit;
+};
+
 static void
 show_filter(void *arg, struct span filter)
 {
+	struct shown_filters *f = arg;
 	char text[SHOWN_MAX];
 
-	(void)arg;
-	(void)puts(shown(text, filter));
+	(void)printf("%s", shown(text, filter));
+	if (fits(f->q, filter)) {
+		f->fit++;
+	} else {
+		(void)printf(", which is left out: it is ");
+		show_misfit(f->q);
+	}
+	(void)puts("");
+}
+
+static const char refused[] =
+    "the subscription is refused (MQTT 5: 0x8F, 3.1.1: 0x80; 3.1 cannot be "
+    "told, so that it looks granted)";
+
+/* No rule meets the filter. */
+static void
+show_unmet(const struct question *q)
+{
+	(void)puts("no rule meets it");
+	show_policy(q);
+	if (q->device->policies.topic_unmapped == TOPIC_UNMAPPED_PASS)
+		show_passing(q, true, refused);
+	else
+		(void)puts(refused);
 }
 
 /* What the device subscribes to instead. */
 static enum cli_exit
 show_filters(const struct question *q)
 {
+	struct shown_filters f = {.q = q};
 	struct topic_filters filters = topic_map_filter_up(
-	    q->device->topics, &q->names, q->topic, show_filter, NULL);
+	    q->device->topics, &q->names, q->topic, show_filter, &f);
 
 	if (filters.wider)
 		(void)puts("these cover more than was asked for; what comes "
 			   "is compared with the filter of the device");
 	if (filters.too_long > 0)
-		(void)printf("and %zu that no topic of the cloud is short "
-			     "enough for\n",
+		(void)printf("left out: %zu that no topic of the cloud is "
+			     "short enough for\n",
 		    filters.too_long);
-	if (filters.count > 0)
+	if (f.fit > 0)
 		return CLI_OK;
-	if (filters.too_long == 0)
-		(void)printf("no rule meets it\ntopic_unmapped = %s: %s\n",
-		    policy_word(POLICY_topic_unmapped,
-			q->device->policies.topic_unmapped),
-		    q->device->policies.topic_unmapped == TOPIC_UNMAPPED_PASS
-			? "it passes as it is"
-			: "the subscription is refused");
+	if (filters.count == 0 && filters.too_long == 0)
+		show_unmet(q);
+	else
+		(void)puts(refused);
 	return CLI_FAILED;
 }
 
@@ -150,11 +241,13 @@ answer(const struct cli_options *o, const struct credential *c)
 				  : mqtt_topic_name_flaw(q.topic, 5);
 
 	if (flaw != NULL)
-		return cli_misused(&cli_topic, "topic: TOPIC %s", flaw);
+		return cli_misused(&cli_topic, "topic: TOPIC %s%s", flaw,
+		    is_filter(q.topic) && !up ? "; a filter only goes up" : "");
 	if (c->topics == NULL) {
-		cli_tell("%s has no rules for topics (topic.N.lan and "
-			 "topic.N.cloud)",
+		(void)printf("%s has no rules for topics (topic.N.lan and "
+			     "topic.N.cloud)\n",
 		    c->label);
+		show_passing(&q, up, filter ? refused : not_taken);
 		return CLI_FAILED;
 	}
 	return filter ? show_filters(&q) : show_name(&q, up);
@@ -196,14 +289,15 @@ static const struct option options[] = {
 static const char help[] =
 "Says what a topic of the device becomes on its way up to the cloud, or one of\n"
 "the cloud on its way down, and by which rule (topic.N. keys); or why it\n"
-"becomes nothing. A topic filter is only mapped up. Nothing is connected to.\n"
+"becomes nothing. A topic filter, of a SUBSCRIBE, is only mapped up. Nothing is\n"
+"connected to.\n"
 "\n"
 CLI_OPTIONS_HELP
 "      --client-id TEXT  what ${client_id} stands for\n"
 "                        (default: match_client_id)\n"
 "\n"
-"Exit codes: 0 a rule maps it; 1 none does, or there is no such device;\n"
-"2 wrong usage; 3 a file was refused.\n";
+"Exit codes: 0 a rule maps it; 1 none does, or to what the cloud does not take,\n"
+"or there is no such device; 2 wrong usage; 3 a file was refused.\n";
 /* clang-format on */
 
 const struct cli_command cli_topic = {

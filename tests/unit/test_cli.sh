@@ -253,10 +253,58 @@ expect 1 topic pair up plant/a-b/state --config proxy.ini --devices rules.ini
 says out 'cannot map it'
 says out 'topic_unmapped = drop'
 expect 1 topic exact up a --config proxy.ini --devices rules.ini
-says err 'has no rules for topics'
+says out 'has no rules for topics'
+says out 'it passes as it is'
+expect 1 topic exact up a/b/c/d/e/f/g/h/i --config proxy.ini --devices rules.ini
+says out 'longer than the cloud takes it'
 expect 2 topic pair sideways a --config proxy.ini --devices rules.ini
 expect 2 topic pair up --config proxy.ini --devices rules.ini
 expect 2 topic pair up 'a/#/b' --config proxy.ini --devices rules.ini
+expect 2 topic pair down 'a/#' --config proxy.ini --devices rules.ini
+says err 'a filter only goes up'
+cat >topics.ini <<'END'
+[device:all]
+region = cn-shanghai
+product_key = a1B2c3D4e5F
+device_name = dev_5
+device_secret = not-for-your-eyes
+topic_max = 40
+topic.1.lan = #
+topic.1.cloud = /${pk}/${dn}/user/$#
+topic.2.lan = /Living Room/+/°C
+topic.2.cloud = /${pk}/${dn}/user/room_$1
+topic.3.lan = node=1;s=2
+topic.3.cloud = /${pk}/${dn}/user/a_long_name_of_a_node
+END
+chmod 600 topics.ini
+topic() {
+	code=$1
+	shift
+	expect "$code" topic all "$@" --config proxy.ini --devices topics.ini
+}
+topic 0 up a/b
+says out '/a1B2c3D4e5F/dev_5/user/a/b by topic.1 = # <->'
+topic 0 up '/Living Room/7/°C'
+says out '/a1B2c3D4e5F/dev_5/user/room_7 by topic.2'
+topic 0 up '#'
+says out '/a1B2c3D4e5F/dev_5/user/#'
+says out 'a_long_name_of_a_node, which is left out: it is longer'
+says out 'these cover more than was asked for'
+topic 1 up 'node=1;s=2'
+says out 'longer than the cloud takes it (topic_max = 40,'
+says out 'dropped at QoS 0'
+topic 1 up a/b/c/d/e/f/g/h
+says out 'too long, there may be at most 7 slashes, by topic.1 = #'
+topic 1 up '+/+/+/+/+/+/+/+'
+says out 'no topic of the cloud is short enough'
+says out 'the subscription is refused'
+topic 1 up a-b
+says out 'cannot map it'
+says out 'it passes as it is'
+# a rule for what no topic of the LAN has for a name
+sed -i 's|^topic.1.lan.*|topic.1.lan = $share/g/#|' topics.ini
+topic 3 up a
+says err 'is a shared filter'
 expect 0 device show exact --config proxy.ini --devices rules.ini
 says out 'contract = aliyun (default)'
 says_not out 'qos_max'
