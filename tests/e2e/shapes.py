@@ -11,7 +11,7 @@ where they are built in, they are what they are, and need a map.
 
 import dataclasses
 import struct
-from typing import Callable
+from typing import Callable, Optional
 
 import mqtt_raw as mqtt
 from talk import (Talk, bytewise, cut, promising_nothing, rushed,
@@ -23,11 +23,13 @@ SHAPES = {}
 @dataclasses.dataclass(frozen=True)
 class Shape:
     """name: of the firmware, and which of its ways; match: keys of
-    devices.ini that know the device when its client identifier does not."""
+    devices.ini that know the device when its client identifier does not;
+    rules: those that map its topics, where one rule for each does not."""
     name: str
     level: int
     match: dict
     make: Callable
+    rules: Optional[dict] = None
 
     def steps(self, product_key, device_name):
         """The conversation of this device of the cloud, as Steps."""
@@ -49,9 +51,17 @@ class Shape:
         its topics to be mapped."""
         keys = dict(self.match) or {
             "match_client_id": self._talk().client_ids[0]}
+        if self.rules:
+            return {**keys, **self.rules}
+        # what stands for a long one meets all others: they go one way then
+        one_way = any(map(_is_long, self.topics))
         for number, (lan, cloud) in enumerate(self.topics.items(), 1):
-            keys[f"topic.{number}.lan"] = lan
+            keys[f"topic.{number}.lan"] = (
+                "/".join("+" for _ in lan.split("/")) if _is_long(lan)
+                else lan)
             keys[f"topic.{number}.cloud"] = "/${pk}/${dn}/user/" + cloud
+            if one_way:
+                keys[f"topic.{number}.way"] = "up"
         return keys
 
     @property
@@ -62,6 +72,11 @@ class Shape:
                 in enumerate(self._talk().foreign)}
 
 
+def _is_long(topic):
+    """For a line of devices.ini, so that wildcards stand for it."""
+    return len(topic.encode()) > 180
+
+
 def _captures(lan):
     """What stands for them in the cloud's topic."""
     levels = lan.split("/")
@@ -70,10 +85,10 @@ def _captures(lan):
         "/$#" if levels[-1] == "#" else "")
 
 
-def shape(name, level=4, **match):
+def shape(name, level=4, rules=None, **match):
     def keep(make):
         assert name not in SHAPES, name
-        SHAPES[name] = Shape(name, level, match, make)
+        SHAPES[name] = Shape(name, level, match, make, rules)
         return make
     return keep
 
@@ -1103,7 +1118,13 @@ def _odd_topics(d):
                 "温度", "node=1;s=2|3&4")), d.bye()]
 
 
-@shape("odd: filters of every kind")
+# which of "+/+/state" and "/#" is more specific nobody can say, so that they
+# cannot each have a rule; one that takes every topic makes filters of all
+EVERY_TOPIC = {"topic.1.lan": "#", "topic.1.escape": "yes",
+               "topic.1.cloud": "/${pk}/${dn}/user/$#"}
+
+
+@shape("odd: filters of every kind", rules=EVERY_TOPIC)
 def _odd_wild(d):
     return [d.login("curious"), d.sub(1, "#"), d.sub(2, "+/+/state", "/#"),
             d.sub(3, "cmd/+/Living Room/#", qos=1), d.unsub(4, "#"), d.bye()]

@@ -360,6 +360,47 @@ def test_just_not_too_much(cloud, strict, start, dial, level):
     assert len(cloud.decisions("publish", entry)) == 3
 
 
+@LEVELS
+def test_filters_that_are_too_long(cloud, strict, start, dial, level):
+    """They are refused as the level has it, the others are asked for."""
+    entry = strict()
+    proxy = start(cloud, entry)
+    device = dial(proxy)
+    device.log_in(entry["label"], level)
+    names = "x" * 128, "good", "a/b/c/d/+"
+    device.send(mqtt.subscribe(*(topic_of(entry, name) for name in names),
+                               number=5, level=level))
+    # 3.1 has no code for it (3.8)
+    no = {3: 1, 4: 0x80, 5: 0x8F}[level]
+    assert device.expect(mqtt.SUBACK).body[-3:] == bytes([no, 1, no])
+    line = proxy.wait_log("filter_refused")
+    assert line["reason"] == "topic_refused"
+    device.send(mqtt.unsubscribe(*(topic_of(entry, name) for name in names),
+                                 number=6, level=level))
+    answer = device.expect(mqtt.UNSUBACK).body
+    assert number_of(mqtt.Packet(mqtt.UNSUBACK, 0, answer)) == 6
+    assert answer[2:] == (b"\0\x11\0\x11" if level == 5 else b"")
+    for event in ("subscribe", "unsubscribe"):
+        assert [line["filters"] for line in cloud.decisions(
+            event, entry)] == [[topic_of(entry, "good")]]
+    leave(cloud, entry, device)
+    assert proxy.wait_log("session_end")["filters_refused"] == "2"
+
+
+@LEVELS
+def test_will_that_is_too_long(cloud, strict, start, dial, level):
+    """is left out, whoever would have published it."""
+    entry = strict()
+    proxy = start(cloud, entry)
+    device = dial(proxy)
+    device.log_in(entry["label"], level, will=(
+        topic_of(entry, "a/b/c/d/e"), "gone"))
+    assert "slashes" in proxy.wait_log("will_lost")["detail"]
+    device.close()
+    cloud.wait("disconnect", entry)
+    assert not payloads(cloud, entry)
+
+
 # ---- contract = none ----
 
 @pytest.fixture(name="server")

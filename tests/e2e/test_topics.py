@@ -96,3 +96,73 @@ def test_a_reload_ends_the_session(cloud, start, dial):
     assert (end["label"], end["reason"]) == (entry["label"], "entry_changed")
     bystander.publish("plant/7/state", b"x", qos=1)
     assert len(cloud.decisions("login", other)) == 1
+
+
+# two filters of the device that are one of the cloud
+PAIR = {"topic.1.lan": "dev/set/+", "topic.1.cloud": OWN + "set_$1",
+        "topic.2.lan": "dev/get/+", "topic.2.cloud": OWN + "get_$1"}
+
+
+@pytest.mark.parametrize("level", [3, 4, 5])
+def test_unsubscribed_from_one_of_two(cloud, start, dial, says, level):
+    """The other still gets its messages, until it is taken back as well."""
+    entry = cloud.device(**PAIR)
+    cloud.fault(entry, strict=True)
+    device = dial(start(cloud, entry))
+    device.log_in(entry["label"], level)
+    device.subscribe("dev/set/+", "dev/get/+")
+
+    def unsubscribe(*filters):
+        device.send(mqtt.unsubscribe(*filters, number=9, level=level))
+        answer = device.expect(mqtt.UNSUBACK)
+        assert answer.body == b"\0\x09" + (
+            b"\0" + bytes(len(filters)) if level == 5 else b"")
+
+    unsubscribe("dev/get/+")
+    for name in ("get_1", "set_1", "get_2", "set_2"):
+        says.publish(topic_of(entry, name), name, qos=1)
+    for name in ("set_1", "set_2"):
+        message = device.receive()
+        assert (message.topic, message.payload) == (
+            f"dev/set/{name[-1]}", name.encode())
+    unsubscribe("dev/set/+")
+    says.publish(topic_of(entry, "set_3"), "unheard", qos=1)
+    device.ping()
+    assert [line["filters"] for line in cloud.decisions(
+        "unsubscribe", entry)] == [[topic_of(entry, "+")]]
+
+
+def test_every_topic(cloud, start, dial, hears, says):
+    """'#' alone is a rule's topic, not a comment."""
+    entry = cloud.device(**{
+        "topic.1.lan": "#", "topic.1.cloud": OWN + "$#",
+        "topic.1.escape": "yes", "topic.2.lan": "/Living Room;1/+/°C",
+        "topic.2.cloud": OWN + "room_$1"})
+    cloud.fault(entry, strict=True)
+    proxy = start(cloud, entry)
+    heard = hears(entry)
+    device = dial(proxy)
+    device.log_in(entry["label"])
+    device.subscribe("#")
+    for lan, name in (("a", "a"), ("a-b/°", "a_2Db/_C2_B0"),
+                      ("/Living Room;1/x/°C", "room_x")):
+        device.publish(lan, lan, qos=1)
+        assert heard.receive().topic == topic_of(entry, name)
+        assert device.receive().topic == lan
+
+
+def test_larger_than_the_device_takes(cloud, start, dial, says):
+    """With its topic of the LAN, that is; the next one is not."""
+    entry = cloud.device(**{"topic.1.lan": "x" * 100 + "/+",
+                            "topic.1.cloud": OWN + "$1"})
+    proxy = start(cloud, entry)
+    device = dial(proxy)
+    device.log_in(entry["label"], 5,
+                  properties=b"\x27" + (150).to_bytes(4, "big"))
+    device.subscribe("x" * 100 + "/+")
+    says.publish(topic_of(entry, "a"), "y" * 50, qos=1)
+    says.publish(topic_of(entry, "b"), "y" * 20, qos=1)
+    assert device.receive().topic == "x" * 100 + "/b"
+    assert proxy.wait_log("message_dropped")["reason"] == "packet_too_big"
+    device.close()
+    assert proxy.wait_log("session_end")["down_dropped"] == "1"
