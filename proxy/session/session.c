@@ -86,7 +86,7 @@ session_new(
 	s->memory = memory;
 	if (connect.clean)
 		inbound_forget(&memory->inbound);
-	session_begin_retained(s, connect.properties);
+	session_begin_retained(s);
 	session_begin_pace(s);
 	buffer_wipe(&k->bytes);
 	free(k);

@@ -135,10 +135,9 @@ struct session {
 	unsigned down_dropped_count; /* no rule maps them, or not asked for */
 	struct retained_due retained_due;
 	unsigned retained_sent;
-	uint32_t device_packet_max; /* bytes it takes (3.1.2.11.4); 0: all */
-	unsigned down_oversize;      /* of them: mapped, too big for it */
-	struct buffer gather; /* the start of one that cannot be judged yet */
-	uint8_t *run;         /* in the scratch: bytes for the device */
+	unsigned down_oversize; /* of them: mapped, too big for it */
+	struct buffer gather;   /* the start of one that cannot be judged yet */
+	uint8_t *run;           /* in the scratch: bytes for the device */
 	size_t run_bytes;
 	struct traffic down;
 	uint32_t pingresp_due;

@@ -121,7 +121,7 @@ bool session_take_puback(
 /* True when retained messages that the cloud does not take are kept here. */
 bool session_stores_retained(const struct session *s);
 /* When the session begins; the properties of its CONNECT. */
-void session_begin_retained(struct session *s, struct span connect_properties);
+void session_begin_retained(struct session *s);
 /* Its entry has come, or another one. */
 void session_keep_retained(struct session *s);
 /* A retained PUBLISH as the device has sent it, of which all is here or not,

@@ -16,15 +16,10 @@ session_stores_retained(const struct session *s)
 }
 
 void
-session_begin_retained(struct session *s, struct span connect_properties)
+session_begin_retained(struct session *s)
 {
-	struct mqtt_property p;
-
 	retained_init(&s->memory->retained, s->env->link.loop);
 	retained_due_init(&s->retained_due, s->env->link.loop, s->level);
-	if (mqtt_property_find(
-		connect_properties, MQTT_MAXIMUM_PACKET_SIZE, &p))
-		s->device_packet_max = p.value;
 }
 
 void

@@ -465,6 +465,42 @@ test_other_rules(void **state)
 	leave(l);
 }
 
+/* A login that the cloud refuses begins no session: what the device has asked
+   for in its own goes on (3.1.2.4). */
+static void
+test_refused_login(void **state)
+{
+	static const struct mqtt_connect sent = {
+	    .level = 4, .keep_alive_s = 60, .client_id = SPAN_OF("pump-7")};
+	struct span refused = SPAN_OF("\x20\x02\x00\x03");
+	struct mqtt_packet get = publish(REAL "get_1", 0);
+	struct mqtt_packet set = publish(REAL "set_1", 0);
+	struct mqtt_packet lan_set = publish("dev/pump-7/set/1", 0);
+	struct life *l = *state;
+	struct frame f;
+
+	use_rules(l, "");
+	log_in_with(l, &sent, CONNACK_4);
+	asks(l,
+	    SPAN_OF("\0\x10"
+		    "dev/pump-7/set/+\0"),
+	    SPAN_OF("\0\x1a" REAL "+\0"), 1);
+	leave(l);
+	assert_true(life_try_begin(l, &sent, SPAN_OF("")));
+	cloud_welcome(&l->cloud);
+	f = cloud_frame(&l->cloud);
+	frame_free(&f);
+	cloud_say(&l->cloud, refused);
+	lan_expect(&l->lan, refused);
+	life_expect_dead(l);
+	lan_hang_up(&l->lan);
+	log_in_with(l, &sent, SPAN_OF("\x20\x02\x01\x00"));
+	cloud_sends(l, 4, &get); /* not asked for */
+	cloud_sends(l, 4, &set);
+	device_gets(l, 4, &lan_set);
+	leave(l);
+}
+
 /* ---- the contract ---- */
 
 /* What goes up is within it: 32 bytes are just REAL "state/+". */
@@ -682,6 +718,7 @@ main(void)
 	    TEST(test_subscribe),
 	    TEST(test_unsubscribe),
 	    TEST(test_other_rules),
+	    TEST(test_refused_login),
 	    TEST(test_contract),
 	    TEST(test_maximum_packet_size),
 	    TEST(test_response_topic),
