@@ -200,6 +200,21 @@ login_refused(
 	session_end_with(s, &why, answer);
 }
 
+/* What is known of the session that the cloud has accepted. */
+static void
+remember_session(struct session *s, const struct mqtt_connack *ack)
+{
+	/* 3.1.2.4: then the device forgets too; level 3 does not say */
+	bool fresh = s->wants_clean || (!ack->session_present && s->level > 3);
+
+	if (fresh) {
+		inbound_forget(&s->memory->inbound);
+		filter_set_free(&s->memory->subscribed);
+	}
+	session_recall_filters(s, fresh);
+	s->cloud_packet_max = packet_max(ack->properties);
+}
+
 /* The cloud's CONNACK, whole. */
 void
 session_take_connack(struct session *s, struct span packet)
@@ -209,7 +224,6 @@ session_take_connack(struct session *s, struct span packet)
 	struct span assigned = {NULL, 0};
 	size_t size, n = 0;
 	uint8_t *out;
-	bool fresh;
 
 	if (!mqtt_connack_read(packet, s->level, &ack)) {
 		session_end_for(s, R_BAD_CLOUD_PACKET, "malformed CONNACK");
@@ -217,16 +231,6 @@ session_take_connack(struct session *s, struct span packet)
 	}
 	if (s->wants_clean)
 		ack.session_present = false;
-	/* 3.1.2.4: then the device forgets too; level 3 does not say */
-	fresh = s->wants_clean || (!ack.session_present && s->level > 3);
-	if (ack.code == 0) {
-		if (fresh) {
-			inbound_forget(&s->memory->inbound);
-			filter_set_free(&s->memory->subscribed);
-		}
-		session_recall_filters(s, fresh);
-		s->cloud_packet_max = packet_max(ack.properties);
-	}
 	if (s->wants_client_id)
 		assigned = span_of_string(s->entry->label);
 	size = packet.n + assigned.n + 8;
@@ -243,6 +247,7 @@ session_take_connack(struct session *s, struct span packet)
 	} else {
 		buffer_wipe(&s->connect);
 		s->accepted = true;
+		remember_session(s, &ack);
 		link_logged_in(&s->link, ping_interval_ms(s, &ack));
 		log_up(s);
 		device_write(&s->device, (struct span){out, n});

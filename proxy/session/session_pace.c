@@ -370,8 +370,10 @@ session_end_pace(struct session *s)
 	account(s, before);
 	retained_due_free(&s->retained_due);
 	inbound_disconnect(&s->memory->inbound);
-	if (s->wants_clean && s->level < 5) /* 3.1.2.4: it ends with the link */
+	if (s->wants_clean && s->level < 5) { /* 3.1.2.4: it ends now */
+		inbound_forget(&s->memory->inbound);
 		asked_free(&s->memory->asked);
+	}
 }
 
 bool
