@@ -6,8 +6,8 @@
  * QoS 1 is slowed: FLOW_WAIT, and the caller stops reading the device. (QoS 2
  * counts as QoS 1, which it goes up as.) QoS 0 is queued within a bound, then
  * dropped, the oldest first; it goes out in order, at the rate allowed. QoS 1
- * may overtake what is queued, so a packet must not need another one: topic
- * aliases (MQTT 5.0 3.3.2.3.4) have been replaced by their topics before.
+ * may overtake what is queued, so a packet must not need another one: the
+ * device is given no topic aliases (MQTT 5.0 3.3.2.3.4).
  *
  * The bytes a second are for all: first for the head of the queue, and QoS 1
  * passes only if that leaves room for it.

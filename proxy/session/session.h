@@ -100,6 +100,7 @@ struct session {
 	   (MQTT-3.2.2-1, -4), as with clean_session = no it may be */
 	bool wants_clean;
 	bool wants_client_id; /* level 5, and the device's own was empty */
+	bool has_aliases;     /* the device may set topic aliases */
 	uint16_t device_keep_alive_s;
 	uint16_t cloud_keep_alive_s; /* what the cloud was told */
 	uint32_t device_packet_max;  /* level 5: bytes the device takes */

@@ -101,9 +101,7 @@ tells_login(const struct session *s, struct span text)
 
 /*
  * The device does not get it: what tells our login, and what is otherwise here.
- * A topic alias could be lost with a packet that is dropped, or hide the topic
- * of one that is kept; QoS 2 and retained messages are taken in the cloud's
- * place.
+ * QoS 2 and retained messages are taken in the cloud's place.
  */
 static bool
 is_ours(const struct session *s, const struct mqtt_property *p)
@@ -112,8 +110,7 @@ is_ours(const struct session *s, const struct mqtt_property *p)
 	case MQTT_SERVER_REFERENCE:
 		return true;
 	case MQTT_TOPIC_ALIAS_MAXIMUM:
-		return flow_is_on(&s->memory->flow) ||
-		       s->entry->topics != NULL || session_stores_retained(s);
+		return session_breaks_aliases(s->entry);
 	case MQTT_RETAIN_AVAILABLE:
 		return session_stores_retained(s);
 	case MQTT_MAXIMUM_QOS:

@@ -204,6 +204,10 @@ login_refused(
 static void
 remember_session(struct session *s, const struct mqtt_connack *ack)
 {
+	struct mqtt_property p;
+
+	s->has_aliases =
+	    mqtt_property_find(ack->properties, MQTT_TOPIC_ALIAS_MAXIMUM, &p);
 	/* 3.1.2.4: then the device forgets too; level 3 does not say */
 	bool fresh = s->wants_clean || (!ack->session_present && s->level > 3);
 

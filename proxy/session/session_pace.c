@@ -343,7 +343,8 @@ must_adapt(const struct contract *c)
 bool
 session_adapts_too_late(const struct session *s, const struct credential *entry)
 {
-	return !s->adapts && must_adapt(entry->contract);
+	return (!s->adapts && must_adapt(entry->contract)) ||
+	       (s->has_aliases && session_breaks_aliases(entry));
 }
 
 void

@@ -48,7 +48,7 @@ void session_put_message(struct session *s, struct span packet);
 void session_begin_pace(struct session *s);
 void session_end_pace(struct session *s);
 /* True when <entry> wants packets of this session adapted, whose identifiers
-   are not known here. */
+   or topic aliases are not known here. */
 bool session_adapts_too_late(
     const struct session *s, const struct credential *entry);
 /* Its entry has come, or another one. */
@@ -99,6 +99,9 @@ void session_drop_will(struct session *s);
 /* True when the cloud would not take it; *code says so at level 5. */
 bool session_objects(const struct session *s, const struct mqtt_packet *p,
     uint64_t payload_bytes, uint8_t *code, struct fault *why);
+/* True when a PUBLISH may be dropped here, changed or overtaken: it must not
+   have set a topic alias that others need (MQTT 5 3.3.2.3.4). */
+bool session_breaks_aliases(const struct credential *entry);
 /* A PUBLISH of the device, of <total> bytes, of which <first> are here; its
    head is among them. False: it has to wait. */
 bool session_take_publish(struct session *s, const struct mqtt_packet *p,

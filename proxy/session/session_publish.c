@@ -64,6 +64,19 @@ refuse(struct session *s, const struct mqtt_packet *p, uint8_t code,
 	}
 }
 
+bool
+session_breaks_aliases(const struct credential *entry)
+{
+	const struct contract *c = entry->contract;
+
+	return entry->topics != NULL ||
+	       entry->policies.retain == RETAIN_STORE || c->qos_max < 2 ||
+	       c->message_max != 0 || c->topic_max != 0 ||
+	       c->topic_slashes_max != 0 || c->qos0_per_second != 0 ||
+	       c->qos1_per_second != 0 || c->bytes_per_second != 0 ||
+	       c->inflight_max != 0;
+}
+
 /* ---- what it takes otherwise ---- */
 
 /* Packets of the device lie in the loop's scratch, which is ours to change. */
