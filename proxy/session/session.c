@@ -120,6 +120,7 @@ session_free(struct session **sp)
 	buffer_free(&s->gather);
 	buffer_free(&s->client_id);
 	buffer_free(&s->acks);
+	buffer_free(&s->farewell);
 	credmap_unref(s->map);
 	free(s);
 	*sp = NULL;
@@ -191,6 +192,8 @@ session_end_with(struct session *s, const struct fault *why, struct span last)
 	/* whole packets first, or the last words would stand inside one */
 	if (!s->ended)
 		session_write_run(s);
+	if (!s->ended)
+		session_say_farewell(s);
 	if (s->ended || session_leave_will(s, why, last))
 		return;
 	s->ended = true;

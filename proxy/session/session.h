@@ -128,6 +128,7 @@ struct session {
 	uint64_t retained_dropped; /* for want of space */
 	unsigned qos2_ended;       /* went up as QoS 1 */
 	struct buffer acks;        /* due to the cloud for what was dropped */
+	struct buffer farewell;    /* the device's DISCONNECT, while it waits */
 	struct traffic up;
 	/* down */
 	struct mqtt_stream down_stream;

@@ -216,6 +216,8 @@ void session_recall_filters(struct session *s, bool fresh);
 
 /* Device owner: bytes from the device; returns how many were taken. */
 size_t session_take_device_bytes(void *arg, struct span in);
+/* The session ends: a DISCONNECT of the device that waits goes up now. */
+void session_say_farewell(struct session *s);
 /* Link owner: more may be put. */
 void session_on_link_room(void *arg);
 

@@ -44,6 +44,38 @@ end_for_size(
 	session_end(s, &why);
 }
 
+/* MQTT-3.1.2-10: the will goes, whether DISCONNECT goes up now or later. */
+static void
+take_leave(struct session *s, const struct mqtt_packet *p)
+{
+	s->will.wanted = p->reason_code == DISCONNECT_WITH_WILL &&
+			 s->will.state == WILL_KEPT;
+	if (!s->will.wanted)
+		session_drop_will(s);
+}
+
+/* A DISCONNECT that waits; false. It has to go up if the session ends before,
+   or the cloud would publish a will that it keeps itself. */
+static bool
+keep_farewell(struct session *s, struct span packet)
+{
+	/* without memory only that is lost */
+	if (s->farewell.n == 0 && !s->will.wanted)
+		(void)!buffer_append(&s->farewell, packet);
+	return false;
+}
+
+void
+session_say_farewell(struct session *s)
+{
+	struct buffer packet = s->farewell;
+
+	s->farewell = (struct buffer){0};
+	if (packet.n > 0 && link_takes(&s->link))
+		session_put_message(s, buffer_span(&packet));
+	buffer_free(&packet);
+}
+
 /* One whole packet, checked; false: it has to wait. */
 static bool
 take_packet(struct session *s, const struct mqtt_packet *p, struct span packet)
@@ -56,9 +88,13 @@ take_packet(struct session *s, const struct mqtt_packet *p, struct span packet)
 
 	if (type == MQTT_PUBLISH)
 		return session_take_publish(s, p, packet, packet.n);
-	/* what it has sent before goes first */
-	if (type == MQTT_DISCONNECT && flow_queued(&s->memory->flow) > 0)
-		return false;
+	if (type == MQTT_DISCONNECT) {
+		take_leave(s, p);
+		/* what it has sent before goes first */
+		if (flow_queued(&s->memory->flow) > 0)
+			return keep_farewell(s, packet);
+		buffer_free(&s->farewell);
+	}
 	if (is_subscribe && !session_take_subscribe(s, p, packet))
 		return false;
 	if (is_pubrel && !session_take_pubrel(s, p))
@@ -73,9 +109,6 @@ take_packet(struct session *s, const struct mqtt_packet *p, struct span packet)
 		session_answer_pings(s);
 		return true;
 	}
-	s->will.wanted = type == MQTT_DISCONNECT &&
-			 p->reason_code == DISCONNECT_WITH_WILL &&
-			 s->will.state == WILL_KEPT;
 	if (!s->will.wanted)
 		link_put(&s->link, WS_BINARY, packet, true);
 	if (type == MQTT_DISCONNECT && !s->ended)
