@@ -329,7 +329,8 @@ flow_admit(struct flow *f, const struct flow_publish *p, uint64_t now_ms)
 void
 flow_piece(struct flow *f, uint64_t n, uint64_t now_ms)
 {
-	f->left -= n;
+	/* a packet that began without limits is not counted here */
+	f->left -= n < f->left ? n : f->left;
 	if (f->state != NULL && f->limits.bytes_per_second > 0)
 		sliding_bytes_add(&f->state->bytes, n, now_ms);
 }

@@ -103,12 +103,17 @@ send_up(struct session *s, struct span first, uint64_t total)
 	link_put(&s->link, opcode, first, s->up_left == 0);
 }
 
-/* What else comes of it goes nowhere. */
+/* What else comes of it goes nowhere. To be called before the device is
+   answered, which may find it gone. */
 static void
 leave_out(struct session *s, struct span first, uint64_t total)
 {
+	struct flow *f = &s->memory->flow;
+
 	s->up_left = total - first.n;
 	s->up_dropped = true;
+	if (flow_is_on(f)) /* it may have had to wait until now */
+		flow_forget_waiting(f, clock_mono_ms());
 }
 
 /* False: it has to wait. */
@@ -126,9 +131,9 @@ begin_handshake(struct session *s, const struct mqtt_packet *p,
 		send_up(s, first, total);
 		return true;
 	case INBOUND_ANSWER:
+		leave_out(s, first, total);
 		device_write(
 		    &s->device, (struct span){step.answer, step.answer_bytes});
-		leave_out(s, first, total);
 		return true;
 	case INBOUND_TAKEN:
 		leave_out(s, first, total);
@@ -203,6 +208,26 @@ may_go(struct session *s, const struct mqtt_packet *p, struct span first,
 	return true;
 }
 
+/* The same, without the bit that the cloud does not take. */
+static bool
+go_without_retain(struct session *s, struct mqtt_packet *p, struct span first,
+    uint64_t total, bool *queued)
+{
+	const uint8_t given = first.p[0];
+	bool clears = p->retain && !session_takes_retain(s);
+
+	if (clears) {
+		p->retain = false;
+		set_first_byte(first, given & (uint8_t)~RETAIN_BIT);
+	}
+	if (may_go(s, p, first, total, queued)) {
+		s->retain_cleared += clears;
+		return true;
+	}
+	set_first_byte(first, given); /* it is asked about again */
+	return false;
+}
+
 /* One that has the topic it goes up with. */
 static bool
 take(struct session *s, const struct mqtt_packet *given, struct span first,
@@ -227,17 +252,12 @@ take(struct session *s, const struct mqtt_packet *given, struct span first,
 		session_end_for(s, R_QOS_REFUSED, "");
 		return true;
 	}
-	if (p.retain && !session_takes_retain(s)) {
-		p.retain = false;
-		s->retain_cleared++;
-		set_first_byte(first, first.p[0] & (uint8_t)~RETAIN_BIT);
-	}
 	if (p.qos == 2 && ends_here && !session_can_answer(s))
 		return false;
 	/* what does not go up asks for no turn */
 	if (ends_here && !inbound_goes_up(&s->memory->inbound, &p))
 		return begin_handshake(s, &p, first, total);
-	if (!may_go(s, &p, first, total, &queued))
+	if (!go_without_retain(s, &p, first, total, &queued))
 		return false;
 	s->up.packets++;
 	s->up.bytes += first.n;
