@@ -282,12 +282,18 @@ wait_for_turn(struct session *s)
 		session_end_for(s, R_OUT_OF_MEMORY, "for a timer");
 }
 
+/* One packet that is due; false: there is none. A message may be put now. */
+static bool
+write_due(struct session *s)
+{
+	return session_send_ack(s) || write_part(s) || push_queued(s);
+}
+
 void
 session_end_turn(struct session *s)
 {
-	while (can_push(s))
-		if (!session_send_ack(s) && !write_part(s) && !push_queued(s))
-			break;
+	while (can_push(s) && write_due(s))
+		s->held = false; /* it may have waited for just that */
 	session_tell_retained(s);
 	if (can_push(s))
 		session_send_will(s);

@@ -238,21 +238,33 @@ take_more(struct session *s, struct span *in)
 	return true;
 }
 
+/* Takes off <in> what goes on. True: what waits may go now, ask again. */
+static bool
+take_turn(struct session *s, struct span *in)
+{
+	bool has_waited;
+
+	/* one that is gone is not heard, though its will may still be due */
+	while (in->n > 0 && s->device.state == DEVICE_ONLINE &&
+	       link_takes(&s->link))
+		if (!(s->up_left > 0 ? take_more(s, in) : take_start(s, in)))
+			break;
+	if (s->ended)
+		return false;
+	has_waited = s->held;
+	session_end_turn(s);
+	return has_waited && !s->held && !s->ended;
+}
+
 size_t
 session_take_device_bytes(void *arg, struct span in)
 {
 	struct session *s = arg;
 	size_t given = in.n;
 
-	/* one that is gone is not heard, though its will may still be due */
-	while (in.n > 0 && s->device.state == DEVICE_ONLINE &&
-	       link_takes(&s->link))
-		if (!(s->up_left > 0 ? take_more(s, &in) : take_start(s, &in)))
-			break;
-	if (s->ended)
-		return given;
-	session_end_turn(s);
-	return given - in.n;
+	while (take_turn(s, &in))
+		;
+	return s->ended ? given : given - in.n;
 }
 
 void

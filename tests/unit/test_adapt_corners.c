@@ -192,6 +192,55 @@ test_limits_for_a_device_with_aliases(void **state)
 	}
 }
 
+/* ---- what a turn of its own makes room for ---- */
+
+/* DISCONNECT comes when the last one queued is due, but before the timer. */
+static void
+test_disconnect_when_the_queue_is_due(void **state)
+{
+	struct life *l = *state;
+
+	adapt_login(l, 4, "qos0_per_second = 1\n");
+	device_says(l, publish(0, false, 0, "a"));
+	device_says(l, publish(0, false, 0, "b"));
+	device_says(l, publish(0, false, 0, "c"));
+	cloud_gets(l, publish(0, false, 0, "a"));
+	nothing_moves(l);
+	/* this writes the line of the minute as well */
+	adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+	cloud_gets(l, publish(0, false, 0, "b"));
+	adapt.now_ms += ADAPT_WINDOW_MS;
+	device_says(l, LEAVE);
+	cloud_gets(l, publish(0, false, 0, "c"));
+	cloud_gets(l, LEAVE);
+	life_expect_dead(l);
+	assert_string_equal(life_reason(l), "device_left");
+}
+
+/* More SUBSCRIBEs at once than may be under way, all answered here. */
+static void
+test_subscribes_that_are_answered_here(void **state)
+{
+	enum { COUNT = SUBSCRIBING_MAX + 9 };
+	struct life *l = *state;
+	struct buffer all = {0};
+
+	adapt_login(l, 4,
+	    "topic_unmapped = refuse\ntopic.1.lan = t\n"
+	    "topic.1.cloud = /${pk}/${dn}/user/t\n");
+	for (uint16_t id = 1; id <= COUNT; id++)
+		assert_true(buffer_append(&all,
+		    PACKET(.header.type = MQTT_SUBSCRIBE, .qos = 1,
+			.packet_id = id, .payload = SPAN_OF("\x00\x01x\x00"))));
+	device_says(l, buffer_span(&all));
+	for (uint16_t id = 1; id <= COUNT; id++)
+		device_gets(
+		    l, PACKET(.header.type = MQTT_SUBACK, .packet_id = id,
+			   .payload = SPAN_OF("\x80")));
+	buffer_free(&all);
+	adapt_leave(l);
+}
+
 /* ---- counters ---- */
 
 /* A message that waits is asked about again and again, and counted once. */
@@ -308,6 +357,8 @@ main(void)
 	    TEST(test_refused_while_it_waits),
 	    TEST(test_aliases),
 	    TEST(test_limits_for_a_device_with_aliases),
+	    TEST(test_disconnect_when_the_queue_is_due),
+	    TEST(test_subscribes_that_are_answered_here),
 	    TEST(test_retain_of_one_that_waits),
 	    TEST(test_will_when_an_answer_fails),
 	    TEST(test_will_of_one_that_is_leaving),
