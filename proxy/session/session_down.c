@@ -101,7 +101,8 @@ tells_login(const struct session *s, struct span text)
 
 /*
  * The device does not get it: what tells our login, and what is otherwise here.
- * QoS 2 and retained messages are taken in the cloud's place.
+ * Retained messages may be kept in the cloud's place; the highest QoS is what
+ * the contract and the entry make of it.
  */
 static bool
 is_ours(const struct session *s, const struct mqtt_property *p)
@@ -114,7 +115,7 @@ is_ours(const struct session *s, const struct mqtt_property *p)
 	case MQTT_RETAIN_AVAILABLE:
 		return session_stores_retained(s);
 	case MQTT_MAXIMUM_QOS:
-		return session_adapts_qos2(s);
+		return s->entry->contract->qos_max < 2;
 	default:
 		return tells_login(s, p->text) || tells_login(s, p->text2);
 	}

@@ -200,6 +200,37 @@ login_refused(
 	session_end_with(s, &why, answer);
 }
 
+enum { MAXIMUM_QOS_BYTES = 2 }; /* of the property */
+
+/* MQTT-3.2.2-9: the device is told when no more is taken, by the cloud or by
+   us. False without memory. */
+static bool
+keep_maximum_qos(const struct session *s, const struct mqtt_connack *ack,
+    struct buffer *kept)
+{
+	uint32_t qos = s->entry->contract->qos_max;
+	uint8_t property[MAXIMUM_QOS_BYTES] = {MQTT_MAXIMUM_QOS};
+	struct mqtt_property p;
+
+	if (ack->code != 0 || qos >= 2 || session_adapts_qos2(s))
+		return true;
+	if (mqtt_property_find(ack->properties, MQTT_MAXIMUM_QOS, &p) &&
+	    p.value < qos)
+		qos = p.value;
+	property[1] = (uint8_t)qos;
+	return buffer_append(kept, (struct span){property, sizeof(property)});
+}
+
+/* Appends to <kept> what the device gets of its properties. */
+static bool
+keep_properties(const struct session *s, const struct mqtt_connack *ack,
+    struct buffer *kept)
+{
+	return s->level < 5 ||
+	       (session_keep_properties(s, ack->properties, kept) &&
+		   keep_maximum_qos(s, ack, kept));
+}
+
 /* What is known of the session that the cloud has accepted. */
 static void
 remember_session(struct session *s, const struct mqtt_connack *ack)
@@ -237,9 +268,9 @@ session_take_connack(struct session *s, struct span packet)
 		ack.session_present = false;
 	if (s->wants_client_id)
 		assigned = span_of_string(s->entry->label);
-	size = packet.n + assigned.n + 8;
+	size = packet.n + assigned.n + 8 + MAXIMUM_QOS_BYTES;
 	out = buffer_reserve(&answer, size);
-	if (out != NULL && session_keep_properties(s, ack.properties, &kept)) {
+	if (out != NULL && keep_properties(s, &ack, &kept)) {
 		ack.properties = buffer_span(&kept);
 		n = mqtt_connack_for_device(
 		    &ack, s->level, assigned, out, size);

@@ -192,6 +192,47 @@ test_limits_for_a_device_with_aliases(void **state)
 	}
 }
 
+/* ---- what a device of level 5 is told ---- */
+
+#define MAXIMUM_QOS(qos) SPAN_OF("\x20\x05\x00\x00\x02\x24" qos)
+
+/* MQTT-3.2.2-9, whether the cloud has said it or not. */
+static void
+test_maximum_qos(void **state)
+{
+	static const struct {
+		const char *more;
+		struct span said, told;
+		uint8_t refused; /* 3: none */
+	} rows[] = {
+	    {"", CONNACK_5, CONNACK_5, 3},
+	    {"", MAXIMUM_QOS("\x01"), CONNACK_5, 3},
+	    {"qos2 = refuse\n", CONNACK_5, MAXIMUM_QOS("\x01"), 2},
+	    {"qos2 = refuse\n", MAXIMUM_QOS("\x01"), MAXIMUM_QOS("\x01"), 2},
+	    {"qos2 = refuse\n", MAXIMUM_QOS("\x00"), MAXIMUM_QOS("\x00"), 2},
+	    {"qos_max = 0\n", MAXIMUM_QOS("\x01"), MAXIMUM_QOS("\x00"), 1},
+	    {"qos_max = 2\n", CONNACK_5, CONNACK_5, 3},
+	    {"qos_max = 2\n", MAXIMUM_QOS("\x01"), MAXIMUM_QOS("\x01"), 3},
+	};
+	struct life *l = *state;
+
+	for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+		life_use(l, "aliyun", rows[i].more);
+		log_in(l, (struct mqtt_connect){.level = 5, .clean = true},
+		    rows[i].said);
+		device_gets(l, rows[i].told);
+		if (rows[i].refused > 2) {
+			adapt_leave(l);
+			continue;
+		}
+		device_says(l, publish(rows[i].refused, false, 7, ""));
+		device_gets(l, SPAN_OF("\xe0\x01\x9b"));
+		life_expect_dead(l);
+		assert_string_equal(life_reason(l), "qos_refused");
+		device_memory_free(&l->memory);
+	}
+}
+
 /* ---- what a turn of its own makes room for ---- */
 
 /* DISCONNECT comes when the last one queued is due, but before the timer. */
@@ -357,6 +398,7 @@ main(void)
 	    TEST(test_refused_while_it_waits),
 	    TEST(test_aliases),
 	    TEST(test_limits_for_a_device_with_aliases),
+	    TEST(test_maximum_qos),
 	    TEST(test_disconnect_when_the_queue_is_due),
 	    TEST(test_subscribes_that_are_answered_here),
 	    TEST(test_retain_of_one_that_waits),
