@@ -3,6 +3,8 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -59,8 +61,8 @@ device_close(struct device *d, struct span last)
 	if (buffer_append(&rest, buffer_span(&d->out)) && !d->torn)
 		(void)!buffer_append(&rest, last);
 	loop_unkeep(d->env->loop, &d->out, d->out.n);
-	linger(d->env->lingering, d->fd, &rest,
-	    d->env->settings->close_timeout_ms);
+	linger_seen(d->env->lingering, d->fd, &rest,
+	    d->env->settings->close_timeout_ms, d->witness);
 	d->fd = -1;
 }
 
@@ -351,6 +353,29 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		gone(d, R_DEVICE_SILENT, "");
 	else
 		arm(d);
+}
+
+/* The kernel had to send something again. */
+static bool
+is_unacknowledged(int fd)
+{
+	struct tcp_info info;
+	socklen_t n = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 &&
+	       info.tcpi_retransmits > 0;
+}
+
+bool
+device_seems_lost(const struct device *d)
+{
+	uint64_t keep_alive_ms = d->silence_max_ms / 3 * 2;
+
+	if (d->state == DEVICE_GONE)
+		return true;
+	return d->out.n > 0 || is_unacknowledged(d->fd) ||
+	       (keep_alive_ms != 0 && !d->paused &&
+		   clock_mono_ms() - d->heard_ms > keep_alive_ms);
 }
 
 void

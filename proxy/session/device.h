@@ -62,7 +62,8 @@ struct device {
 	bool torn;     /* it missed bytes: no others may follow */
 	uint64_t silence_max_ms; /* 0: not policed yet */
 	uint64_t heard_ms;
-	uint64_t blocked_ms; /* since when <out> is not empty; 0: it is */
+	uint64_t blocked_ms;     /* since when <out> is not empty; 0: it is */
+	struct witness *witness; /* of its close: the owner's, or NULL */
 };
 
 /*
@@ -86,6 +87,11 @@ device_takes(const struct device *d)
 {
 	return d->state != DEVICE_GONE && d->out.n == 0;
 }
+
+/* True when the device is probably not there any more, though that is not sure
+   yet: it has been silent for longer than its keep-alive, or does not take or
+   acknowledge what was sent to it. */
+bool device_seems_lost(const struct device *d);
 
 /* While paused it is not read, and its silence does not count. */
 void device_pause(struct device *d, bool paused);

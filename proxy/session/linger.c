@@ -17,6 +17,7 @@ struct lingerer {
 	struct event io;
 	struct event timer;
 	struct buffer last;
+	struct witness *witness; /* or NULL */
 	bool fin_sent;
 };
 
@@ -83,6 +84,7 @@ finish(struct lingerer *l)
 	(void)evtimer_del(&l->timer);
 	close_counted(l->in, l->fd);
 	buffer_free(&l->last);
+	witness_unref(l->witness);
 	done_writing(l);
 	free(l);
 }
@@ -125,13 +127,15 @@ lingering_free(struct lingering **c)
 
 /* False: the device has closed, or sends more than a last breath. */
 static bool
-discard(int fd)
+discard(int fd, struct witness *w)
 {
 	uint8_t bytes[DISCARD_BYTES];
 
 	for (int i = 0; i < DISCARDS_PER_EVENT; i++) {
 		ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
 
+		if (n == 0 && w != NULL)
+			w->saw_fin = true;
 		if (n == 0)
 			return false;
 		if (n < 0 && errno != EINTR)
@@ -147,7 +151,7 @@ on_io(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	/* a device that has closed its half may still read the other one */
-	if (!write_last(l) || (!discard(fd) && l->last.n == 0))
+	if (!write_last(l) || (!discard(fd, l->witness) && l->last.n == 0))
 		finish(l);
 }
 
@@ -162,6 +166,13 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
 void
 linger(struct lingering *c, int fd, struct buffer *last, uint64_t bound_ms)
 {
+	linger_seen(c, fd, last, bound_ms, NULL);
+}
+
+void
+linger_seen(struct lingering *c, int fd, struct buffer *last, uint64_t bound_ms,
+    struct witness *w)
+{
 	struct timeval tv = {.tv_sec = (time_t)(bound_ms / 1000),
 	    .tv_usec = (suseconds_t)(bound_ms % 1000 * 1000)};
 	struct lingerer *l = calloc(1, sizeof(*l));
@@ -175,6 +186,7 @@ linger(struct lingering *c, int fd, struct buffer *last, uint64_t bound_ms)
 	l->fd = fd;
 	l->last = *last;
 	*last = (struct buffer){0};
+	l->witness = witness_ref(w);
 	LIST_INSERT_HEAD(&c->all, l, next);
 	c->writing++;
 	/* edge-triggered: the first event comes at once, the socket being

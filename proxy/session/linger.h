@@ -11,6 +11,7 @@
 #include "base/attr.h"
 #include "base/buffer.h"
 #include "session/crowd.h"
+#include "session/witness.h"
 
 #include <event2/event.h>
 #include <stdbool.h>
@@ -38,5 +39,9 @@ void lingering_free(struct lingering **c);
  */
 void linger(
     struct lingering *c, int fd, struct buffer *last, uint64_t bound_ms);
+
+/* The same; a reference on <w> is taken (NULL: none) until it is closed. */
+void linger_seen(struct lingering *c, int fd, struct buffer *last,
+    uint64_t bound_ms, struct witness *w);
 
 #endif

@@ -85,6 +85,39 @@ test_last_bytes_then_fin(void **state)
 	}
 }
 
+/* Whether the device has ended it in order, too, is seen; it may also be nobody
+   who wants to know any more. */
+static void
+test_witness(void **state)
+{
+	struct farewell *f = *state;
+
+	for (int i = 0; i < 4; i++) {
+		struct witness *w = witness_new();
+		struct buffer last = {0};
+		bool in_order = i < 2;
+
+		assert_non_null(w);
+		linger_seen(f->lan.lingering, lan_connect(&f->lan), &last,
+		    i == 3 ? 1 : LONG_MS, w);
+		rig_settle(&f->rig);
+		assert_false(w->saw_fin);
+		if (i == 1) {
+			witness_unref(w);
+			w = NULL;
+		}
+		if (in_order)
+			lan_fin(&f->lan);
+		else if (i == 2)
+			lan_reset(&f->lan);
+		until(&f->rig, all_closed(f));
+		if (w != NULL)
+			assert_int_equal(w->saw_fin, in_order);
+		witness_unref(w);
+		lan_hang_up(&f->lan);
+	}
+}
+
 /* Input nobody has read, and input that comes now, would make close() send a
    RST, which overtakes the last bytes. */
 static void
@@ -304,6 +337,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 	    linger_test(test_last_bytes_then_fin),
 	    linger_test(test_unread_input_does_not_reset),
+	    linger_test(test_witness),
 	    linger_test(test_a_slow_device),
 	    linger_test(test_the_bound),
 	    linger_test(test_a_device_that_sends_for_ever),
