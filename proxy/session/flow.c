@@ -286,7 +286,7 @@ enqueue(struct flow *f, struct span packet)
 static bool
 fits_queue(const struct flow *f, const struct flow_publish *p)
 {
-	return p->qos == 0 && p->packet.n == p->bytes &&
+	return p->qos == 0 && !p->waits && p->packet.n == p->bytes &&
 	       flow_queue_cost(p->bytes) <= f->limits.queue_max_bytes;
 }
 

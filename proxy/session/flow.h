@@ -116,6 +116,7 @@ struct flow_publish {
 	uint64_t bytes;     /* the whole packet */
 	struct span packet; /* what of it is here: all, or its first piece */
 	uint32_t in_flight; /* QoS 1 sent without PUBACK yet, others than it */
+	bool waits;         /* it is never queued */
 };
 
 enum flow_verdict {

@@ -223,6 +223,29 @@ session_end_for(struct session *s, enum reason reason, const char *text)
 	session_end(s, &why);
 }
 
+/* It begins a session of its own (3.1.2.4). */
+static bool
+wants_clean(const struct knock *k)
+{
+	const struct span connect = {
+	    buffer_span(&k->bytes).p, k->connect_bytes};
+	struct mqtt_connect c;
+
+	return k->entry->clean_session == CLEAN_YES ||
+	       (mqtt_connect_read(connect, &c, NULL) && c.clean);
+}
+
+void
+session_give_way(struct session *s, const struct knock *k, struct witness *w)
+{
+	struct fault why;
+
+	s->will.clean_next = wants_clean(k);
+	s->device.witness = w;
+	(void)fault_set(&why, R_TAKEN_OVER, "by %s", k->peer);
+	session_end(s, &why);
+}
+
 bool
 session_has_left(const struct session *s)
 {
@@ -233,6 +256,12 @@ bool
 session_has_device(const struct session *s)
 {
 	return s->device.state != DEVICE_GONE && !session_has_left(s);
+}
+
+bool
+session_seems_lost(const struct session *s)
+{
+	return device_seems_lost(&s->device);
 }
 
 static void

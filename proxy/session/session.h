@@ -59,15 +59,15 @@ struct traffic {
 
 /*
  * A will that is kept here. KEPT until the device is lost; then DELAYED (level
- * 5), DUE until it may go up, QUEUED behind others, SENT until the cloud has
- * acknowledged it.
+ * 5), DUE behind what the device has queued, NEXT until the cloud's limits let
+ * it go up, SENT until the cloud has acknowledged it.
  */
 enum will_state {
 	WILL_NONE,
 	WILL_KEPT,
 	WILL_DELAYED,
 	WILL_DUE,
-	WILL_QUEUED,
+	WILL_NEXT,
 	WILL_SENT
 };
 
@@ -77,8 +77,10 @@ struct will {
 	struct buffer
 	    to_retain; /* as the device has it, if that is kept here */
 	uint8_t qos;
-	bool wanted; /* the device has left, and wants it published */
+	bool wanted;     /* the device has left, and wants it published */
+	bool clean_next; /* the next connection begins a session of its own */
 	uint32_t delay_s;
+	uint64_t dropped;   /* messages that it did not wait for any longer */
 	uint16_t packet_id; /* it was sent under */
 	struct event timer; /* from DELAYED on */
 	struct fault why;   /* the session ends, when that is done */
@@ -114,15 +116,17 @@ struct session {
 	struct device_memory *memory; /* the worker's, outlives the session */
 	struct subscribing subscribing;
 	struct will will;
-	struct event pace; /* when more may go up */
-	bool adapts;       /* what is under way is known here: the cloud has no
-			      QoS 2, takes fewer or other filters, or no will */
-	bool held;         /* the device is not read until one of them went */
-	uint64_t owed_ms;  /* since when it waits for no more than an
-			      acknowledgement of the cloud; 0: it does not */
-	uint64_t up_left;  /* of a packet that travels in fragments */
-	bool up_dropped;   /* it does not go up */
-	unsigned refused;  /* QoS 0 that the cloud would not take */
+	struct event pace;  /* when more may go up */
+	bool adapts;        /* what is under way is known here: the cloud has no
+			       QoS 2, takes fewer or other filters, or no will */
+	bool held;          /* the device is not read until one of them went */
+	uint64_t owed_ms;   /* since when it waits for no more than an
+			       acknowledgement of the cloud; 0: it does not */
+	uint64_t suback_ms; /* the same of SUBSCRIBE and UNSUBSCRIBE, whether
+			       or not the device waits; 0: none is under way */
+	uint64_t up_left;   /* of a packet that travels in fragments */
+	bool up_dropped;    /* it does not go up */
+	unsigned refused;   /* QoS 0 that the cloud would not take */
 	unsigned filters_refused;
 	unsigned retain_cleared;
 	uint64_t retained_dropped; /* for want of space */
@@ -168,6 +172,14 @@ void device_memory_remap(
    The first reason wins; later ends change nothing. */
 void session_end(struct session *s, const struct fault *why);
 
+/*
+ * Ends it because <k> has come as the same device. With Clean Start that ends
+ * the device's session too, and not only this connection. <w> is told what the
+ * device does then, and outlives the session; NULL: nobody is.
+ */
+void session_give_way(
+    struct session *s, const struct knock *k, struct witness *w);
+
 /* True when the device has closed, but packets it sent before the cloud's
    answer are still on their way up. */
 bool session_has_left(const struct session *s);
@@ -175,6 +187,9 @@ bool session_has_left(const struct session *s);
 /* False when it has no device any more: it has ended, or the device has left
    and only what it left behind is still on its way up. */
 bool session_has_device(const struct session *s);
+
+/* True when the device is probably gone, though that is not sure yet. */
+bool session_seems_lost(const struct session *s);
 
 /* A new map has come: goes on under its entry, or ends when that is gone or
    does not let the device in any more, or another login is due. */

@@ -395,6 +395,7 @@ session_on_device_room(void *arg)
 {
 	struct session *s = arg;
 
+	session_device_has_room(s);
 	session_answer_pings(s);
 	session_go_on(s);
 	session_pause_link(s);

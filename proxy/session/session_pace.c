@@ -66,6 +66,13 @@ account(struct session *s, size_t before)
 		loop_uncount(s->env->link.loop, before - now);
 }
 
+/* The cloud's time to answer what is under way begins anew, or is over. */
+static void
+time_suback(struct session *s)
+{
+	s->suback_ms = s->subscribing.count > 0 ? clock_mono_ms() : 0;
+}
+
 bool
 session_take_subscribe(
     struct session *s, const struct mqtt_packet *p, struct span packet)
@@ -91,6 +98,8 @@ session_take_subscribe(
 	account(s, before);
 	if (move == SUBSCRIBING_PASS || move == SUBSCRIBING_TAKEN)
 		session_note_retained(s, p);
+	if (s->suback_ms == 0)
+		time_suback(s);
 	switch (move) {
 	case SUBSCRIBING_PASS:
 		link_put(&s->link, WS_BINARY, packet, true);
@@ -120,6 +129,7 @@ session_take_suback(struct session *s, const struct mqtt_packet *p)
 	s->owed_ms = 0;
 	move = subscribing_acknowledge(&s->subscribing, p, &why);
 	account(s, before);
+	time_suback(s);
 	switch (move) {
 	case SUBSCRIBING_PASS:
 		session_grant_retained(s, p);
@@ -160,6 +170,8 @@ write_part(struct session *s)
 		return false;
 	to = subscribing_next(&s->subscribing, &rules, &packet);
 	account(s, before);
+	if (to != SUBSCRIBING_NOTHING)
+		time_suback(s);
 	switch (to) {
 	case SUBSCRIBING_NOTHING:
 		break;
@@ -184,11 +196,12 @@ session_can_answer(const struct session *s)
 	return !s->down_mid_packet && device_takes(&s->device);
 }
 
-/* A whole message may be put. */
+/* A whole message may be put: none is under way, nor would be if the rest of
+   what the device sends went up. */
 static bool
 can_push(const struct session *s)
 {
-	return !s->ended && s->accepted && s->up_left == 0 &&
+	return !s->ended && s->accepted && (s->up_left == 0 || s->up_dropped) &&
 	       link_takes(&s->link);
 }
 
@@ -243,17 +256,30 @@ session_await_cloud(struct session *s)
 		s->owed_ms = clock_mono_ms();
 }
 
+static uint64_t
+left_of(const struct session *s, uint64_t since_ms, uint64_t now_ms)
+{
+	uint64_t end_ms =
+	    since_ms + s->env->link.settings->cloud_write_timeout_ms;
+
+	return end_ms > now_ms ? end_ms - now_ms : 0;
+}
+
 /* How long the cloud has left for the acknowledgement that the device waits
-   for. While that is not read, its own silence does not count. */
+   for, unread, so that its own silence does not count; and for that of a
+   SUBSCRIBE or UNSUBSCRIBE, unless it may lie where we do not read, since the
+   device takes nothing. */
 static uint64_t
 patience_ms(const struct session *s, uint64_t now_ms)
 {
-	uint64_t end_ms =
-	    s->owed_ms + s->env->link.settings->cloud_write_timeout_ms;
+	uint64_t ms = FLOW_NEVER;
 
-	if (!s->held || s->owed_ms == 0)
-		return FLOW_NEVER;
-	return end_ms > now_ms ? end_ms - now_ms : 0;
+	if (s->held && s->owed_ms != 0)
+		ms = left_of(s, s->owed_ms, now_ms);
+	if (s->suback_ms != 0 && device_takes(&s->device) &&
+	    left_of(s, s->suback_ms, now_ms) < ms)
+		ms = left_of(s, s->suback_ms, now_ms);
+	return ms;
 }
 
 /* Sets the timer for what only time brings. */
@@ -319,8 +345,9 @@ end_for_acknowledgement(struct session *s)
 	struct fault why;
 
 	(void)fault_set(&why, R_CLOUD_STUCK,
-	    "no acknowledgement, with %u messages in flight",
-	    s->memory->inbound.in_flight);
+	    "no acknowledgement, with %u messages and %u SUBSCRIBEs or"
+	    " UNSUBSCRIBEs under way",
+	    s->memory->inbound.in_flight, s->subscribing.count);
 	link_fail(&s->link, WS_CLOSE_NORMAL, &why);
 }
 
@@ -362,6 +389,13 @@ session_begin_pace(struct session *s)
 		    session_stores_retained(s) || s->entry->topics != NULL ||
 		    s->will.state != WILL_NONE;
 	session_keep_to_limits(s);
+}
+
+void
+session_device_has_room(struct session *s)
+{
+	if (s->suback_ms != 0)
+		time_suback(s);
 }
 
 void

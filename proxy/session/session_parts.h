@@ -61,6 +61,9 @@ bool session_take_suback(struct session *s, const struct mqtt_packet *p);
 /* The device has to wait for an acknowledgement of the cloud, whose time
    begins, or goes on. */
 void session_await_cloud(struct session *s);
+/* The device has taken all that was kept for it, and the cloud is read on: its
+   time for answers begins anew. */
+void session_device_has_room(struct session *s);
 /* True when something may be written to the device here and now. */
 bool session_can_answer(const struct session *s);
 /* Something has changed for what waits: there is room, or an answer. */

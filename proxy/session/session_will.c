@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "codec/mqtt_property.h"
+#include "codec/sliding.h"
 
 bool
 session_keeps_will(const struct session *s, const struct mqtt_connect *c)
@@ -161,12 +162,27 @@ set_timer(struct session *s, uint64_t ms)
 	return evtimer_add(&s->will.timer, &tv) == 0;
 }
 
-/* From now on it may go up, for a while. False without memory. */
+/* It goes up behind what the device has queued, which has a while for that.
+   False without memory. */
 static bool
 set_due(struct session *s)
 {
 	s->will.state = WILL_DUE;
 	return set_timer(s, s->env->link.settings->ping_timeout_ms);
+}
+
+/* Nothing goes up before it: what is still queued is dropped. A window later at
+   the latest the limits let it pass. False without memory. */
+static bool
+set_next(struct session *s)
+{
+	struct flow *f = &s->memory->flow;
+
+	s->will.state = WILL_NEXT;
+	s->will.dropped += flow_queued(f);
+	flow_end(f, clock_mono_ms());
+	return set_timer(s, s->env->link.settings->ping_timeout_ms +
+				(uint64_t)SLIDING_WINDOW_MS);
 }
 
 static void
@@ -175,16 +191,31 @@ tell_no_memory(const struct session *s)
 	tell_lost(s, reason_word(R_OUT_OF_MEMORY));
 }
 
-/* Its delay is over, or is cut short. */
+static void
+lose_for_memory(struct session *s)
+{
+	tell_no_memory(s);
+	finish(s);
+}
+
+/* Its delay is over. */
 static void
 end_delay(struct session *s)
 {
-	if (set_due(s)) {
+	if (set_due(s))
 		session_go_on(s);
-	} else {
-		tell_no_memory(s);
-		finish(s);
-	}
+	else
+		lose_for_memory(s);
+}
+
+/* It has waited long enough for what is queued. */
+static void
+hurry(struct session *s)
+{
+	if (set_next(s))
+		session_go_on(s);
+	else
+		lose_for_memory(s);
 }
 
 static void
@@ -194,13 +225,22 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (s->will.state == WILL_DELAYED) {
+	switch (s->will.state) {
+	case WILL_NONE:
+	case WILL_KEPT:
+		return;
+	case WILL_DELAYED:
 		end_delay(s);
 		return;
+	case WILL_DUE:
+		hurry(s);
+		return;
+	case WILL_NEXT:
+		tell_lost(s, "its turn did not come in time");
+		break;
+	case WILL_SENT:
+		tell_lost(s, "sent, but the cloud has not acknowledged it");
 	}
-	tell_lost(s, s->will.state == WILL_SENT
-			 ? "sent, but the cloud has not acknowledged it"
-			 : "its turn did not come in time");
 	finish(s);
 }
 
@@ -224,17 +264,37 @@ obstacle(const struct session *s)
 	return NULL;
 }
 
+/* MQTT-3.1.3-9: a device that goes on with its session in time leaves none. One
+   that begins another has ended it, which cuts the delay short (3.1.3.2.2, and
+   the comment on MQTT-3.1.4-3). */
+static bool
+is_back_in_time(const struct session *s, const struct fault *why)
+{
+	return s->will.delay_s > 0 && why->why == R_TAKEN_OVER &&
+	       !s->will.clean_next;
+}
+
+/* Sets its first state. False without memory. */
+static bool
+set_begun(struct session *s, enum reason why)
+{
+	/* the next connection of the device waits for us */
+	if (why == R_TAKEN_OVER)
+		return set_next(s);
+	if (s->will.delay_s == 0)
+		return set_due(s);
+	s->will.state = WILL_DELAYED;
+	return set_timer(s, s->will.delay_s * UINT64_C(1000));
+}
+
 /* Begins to leave it; false: there is none to leave. */
 static bool
 begin(struct session *s, const struct fault *why, struct span last)
 {
 	const char *why_not = obstacle(s);
-	bool delayed = s->will.delay_s > 0;
 
-	if (!s->accepted || (!is_left(why->why) && !s->will.wanted))
-		return false;
-	/* 3.1.3.2.2: a device that is back in time leaves none */
-	if (delayed && why->why == R_TAKEN_OVER)
+	if (!s->accepted || (!is_left(why->why) && !s->will.wanted) ||
+	    is_back_in_time(s, why))
 		return false;
 	if (why_not != NULL) {
 		tell_lost(s, why_not);
@@ -242,13 +302,10 @@ begin(struct session *s, const struct fault *why, struct span last)
 	}
 	(void)evtimer_assign(
 	    &s->will.timer, s->env->link.loop->base, on_timer, s);
-	if (delayed ? !set_timer(s, s->will.delay_s * UINT64_C(1000))
-		    : !set_due(s)) {
+	if (!set_begun(s, why->why)) {
 		tell_no_memory(s);
 		return false;
 	}
-	if (delayed)
-		s->will.state = WILL_DELAYED;
 	s->will.why = *why;
 	device_close(&s->device, last);
 	/* what was dropped of the device's last packet goes nowhere, and
@@ -272,12 +329,12 @@ session_leave_will(struct session *s, const struct fault *why, struct span last)
 		goes_on = begin(s, why, last);
 		break;
 	case WILL_DELAYED:
-		goes_on = why->why != R_TAKEN_OVER;
-		if (goes_on)
-			end_delay(s);
-		break;
 	case WILL_DUE:
-	case WILL_QUEUED:
+		goes_on = s->will.state == WILL_DUE || !is_back_in_time(s, why);
+		if (goes_on)
+			hurry(s);
+		break;
+	case WILL_NEXT:
 		goes_on = true;
 		break;
 	case WILL_SENT:
@@ -295,9 +352,15 @@ session_lose_will(struct session *s)
 	finish(s);
 }
 
-/* Puts it, under an identifier of our own. False: not now, or without memory
-   never. */
-static bool
+static void
+tell_sent(const struct session *s)
+{
+	SLOG(LOG_INFO, s, "will_sent", "qos=%u dropped_before=%llu",
+	    s->will.qos, (unsigned long long)s->will.dropped);
+}
+
+/* Puts it, under an identifier of our own, if there is one. */
+static void
 put(struct session *s)
 {
 	struct inbound *in = &s->memory->inbound;
@@ -308,26 +371,33 @@ put(struct session *s)
 	size_t n;
 
 	if (!mqtt_packet_read(whole, s->level, MQTT_FROM_CLIENT, &p, NULL))
-		return false;
+		return;
 	p.packet_id = s->will.qos > 0 ? inbound_pick_id(in) : 0;
 	if (s->will.qos > 0 && p.packet_id == 0)
-		return false;
+		return;
 	n = mqtt_packet_size(&p, s->level);
 	out = buffer_reserve(&packet, n);
 	if (out == NULL) {
 		if (s->will.qos > 0)
 			inbound_return(in, p.packet_id);
-		tell_no_memory(s);
-		finish(s);
-		return false;
+		lose_for_memory(s);
+		return;
 	}
 	mqtt_packet_write(&p, s->level, out);
 	buffer_commit(&packet, n);
-	s->will.state = s->will.qos > 0 ? WILL_SENT : WILL_QUEUED;
+	s->will.state = WILL_SENT;
 	s->will.packet_id = p.packet_id;
 	session_put_message(s, buffer_span(&packet));
 	buffer_free(&packet);
-	return true;
+	if (s->ended)
+		return;
+	session_retain_will(s);
+	if (s->will.qos == 0) {
+		tell_sent(s);
+		finish(s);
+	} else if (!set_timer(s, s->env->link.settings->ping_timeout_ms)) {
+		lose_for_memory(s);
+	}
 }
 
 void
@@ -338,22 +408,17 @@ session_send_will(struct session *s)
 	const struct flow_publish publish = {.qos = s->will.qos > 0,
 	    .bytes = whole.n,
 	    .packet = whole,
-	    .in_flight = s->memory->inbound.in_flight};
-	enum flow_verdict verdict = FLOW_PASS;
+	    .in_flight = s->memory->inbound.in_flight,
+	    .waits = true};
 
-	if (s->will.state == WILL_DUE) {
-		if (flow_is_on(f))
-			verdict = flow_admit(f, &publish, clock_mono_ms());
-		if (verdict == FLOW_TAKEN)
-			s->will.state = WILL_QUEUED;
-		else if (verdict == FLOW_WAIT || !put(s))
-			return;
-		session_retain_will(s);
+	if (s->will.state == WILL_DUE && flow_queued(f) == 0 && !set_next(s)) {
+		lose_for_memory(s);
+		return;
 	}
-	if (s->will.state == WILL_QUEUED && flow_queued(f) == 0) {
-		SLOG(LOG_INFO, s, "will_sent", "qos=%u", s->will.qos);
-		finish(s);
-	}
+	if (s->will.state == WILL_NEXT &&
+	    (!flow_is_on(f) ||
+		flow_admit(f, &publish, clock_mono_ms()) == FLOW_PASS))
+		put(s);
 }
 
 bool
@@ -362,7 +427,7 @@ session_will_acknowledged(struct session *s, const struct mqtt_packet *puback)
 	if (s->will.state != WILL_SENT ||
 	    puback->packet_id != s->will.packet_id)
 		return false;
-	SLOG(LOG_INFO, s, "will_sent", "qos=%u", s->will.qos);
+	tell_sent(s);
 	finish(s);
 	return true;
 }

@@ -362,6 +362,46 @@ test_a_cloud_that_does_not_acknowledge(void **state)
 	cloud_hang_up(&l->cloud);
 }
 
+/* Also one that the device does not wait for, whole or in parts: the answer to
+   each part begins the time again, a packet of the device does not. */
+static void
+test_a_subscribe_that_is_not_answered(void **state)
+{
+	struct life *l = *state;
+
+	for (unsigned n = 1; n <= 9; n += 8) {
+		adapt_login(l, 4, "");
+		device_says(
+		    l, PACKET(.header.type = MQTT_SUBSCRIBE, .qos = 1,
+			   .packet_id = 3, .payload = filters(0, (int)n, 0)));
+		cloud_gets(l, PACKET(.header.type = MQTT_SUBSCRIBE, .qos = 1,
+				  .packet_id = 3,
+				  .payload = filters(0, n > 8 ? 8 : 1, 0)));
+		rig_settle(&l->rig);
+		adapt.now_ms += CLOUD_TIMEOUT_MS - 1;
+		if (n > 8) {
+			cloud_says(l, PACKET(.header.type = MQTT_SUBACK,
+					  .packet_id = 3, .payload = codes(8)));
+			cloud_gets(l,
+			    PACKET(.header.type = MQTT_SUBSCRIBE, .qos = 1,
+				.packet_id = 3, .payload = filters(8, 9, 0)));
+			rig_settle(&l->rig);
+			adapt.now_ms += CLOUD_TIMEOUT_MS - 1;
+		}
+		device_says(
+		    l, PACKET(.header.type = MQTT_UNSUBSCRIBE, .qos = 1,
+			   .packet_id = 4, .payload = filters(0, 1, -1)));
+		until(&l->rig, l->session->subscribing.count == 2);
+		assert_false(l->session->ended);
+		adapt_fire(l, &l->session->pace, 1);
+		cloud_read_all(&l->cloud);
+		until(&l->rig, l->session == NULL);
+		assert_string_equal(life_reason(l), "cloud_stuck");
+		device_memory_free(&l->memory);
+		cloud_hang_up(&l->cloud);
+	}
+}
+
 static void
 test_qos0_is_queued(void **state)
 {
@@ -391,6 +431,31 @@ test_qos0_is_queued(void **state)
 		device_memory_free(&l->memory);
 		cloud_hang_up(&l->cloud);
 	}
+}
+
+/* What is queued goes up while a PUBLISH that does not is still coming in. */
+static void
+test_queue_while_a_refused_packet_comes(void **state)
+{
+	struct life *l = *state;
+	struct span big;
+
+	adapt_login(l, 4, "qos0_per_second = 1\nmessage_max = 1000\n");
+	device_says(l, publish(0, false, 0, "a"));
+	device_says(l, publish(0, false, 0, "b"));
+	cloud_gets(l, publish(0, false, 0, "a"));
+	nothing_moves(l);
+	big = publish_big(0, false, 0, 200 * 1000);
+	device_says(l, (struct span){big.p, 100 * 1000});
+	until(&l->rig, l->session->up_left > 0);
+	nothing_moves(l);
+	adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+	cloud_gets(l, publish(0, false, 0, "b"));
+	assert_true(l->session->up_left > 0);
+	device_says(l, (struct span){big.p + 100 * 1000, big.n - 100 * 1000});
+	device_says(l, publish(1, false, 1, "c"));
+	cloud_gets(l, publish(1, false, 1, "c"));
+	adapt_leave(l);
 }
 
 /* What it has said before its DISCONNECT goes up before that. */
@@ -667,7 +732,9 @@ main(void)
 	    TEST(test_qos1_waits),
 	    TEST(test_in_flight),
 	    TEST(test_a_cloud_that_does_not_acknowledge),
+	    TEST(test_a_subscribe_that_is_not_answered),
 	    TEST(test_qos0_is_queued),
+	    TEST(test_queue_while_a_refused_packet_comes),
 	    TEST(test_disconnect_behind_the_queue),
 	    TEST(test_qos0_is_dropped_the_oldest_first),
 	    TEST(test_queue_of_a_device_that_does_not_read),

@@ -285,6 +285,49 @@ test_taken_over_with_delay(void **state)
 	}
 }
 
+/* A connection of this Clean Start (level 5) or Clean Session. */
+static void
+give_way(struct life *l, bool clean)
+{
+	const struct mqtt_connect connect = {
+	    .level = adapt.level, .clean = clean};
+	struct knock k = {.peer = "192.0.2.7:1", .entry = l->entry};
+	size_t n = mqtt_connect_size(&connect);
+	uint8_t *out = buffer_reserve(&k.bytes, n);
+
+	assert_non_null(out);
+	mqtt_connect_write(&connect, out);
+	buffer_commit(&k.bytes, n);
+	k.connect_bytes = n;
+	session_give_way(l->session, &k, NULL);
+	buffer_free(&k.bytes);
+}
+
+/* With Clean Start the device is back, but its session has ended: the will is
+   published (3.1.3.2.2, 3.1.4); without, it must not be (MQTT-3.1.3-9). */
+static void
+test_clean_start_within_the_delay(void **state)
+{
+	struct life *l = *state;
+
+	for (int i = 0; i < 4; i++) {
+		bool known = (i & 1) != 0, clean = (i & 2) != 0;
+
+		login_delayed(l, 30, 60);
+		if (known) {
+			close_device(l);
+			until(&l->rig, l->session->will.state == WILL_DELAYED);
+			nothing_goes_up(l);
+		}
+		give_way(l, clean);
+		if (!clean)
+			expect_end(l, "taken_over", false);
+		else
+			expect_left(
+			    l, 1, known ? "device_closed" : "taken_over");
+	}
+}
+
 static void
 test_taken_over(void **state)
 {
@@ -447,6 +490,82 @@ test_behind_the_queue(void **state)
 	expect_end(l, "device_closed", true);
 }
 
+/* A long queue has a while; what is left of it then is dropped, and counted,
+   and the will goes up when the limits let it. */
+static void
+test_behind_a_queue_that_takes_too_long(void **state)
+{
+	struct life *l = *state;
+
+	for (uint8_t qos = 0; qos <= 1; qos++) {
+		login_with(l,
+		    (struct mqtt_connect){
+			.level = 4, .clean = true, .will_qos = qos},
+		    "qos0_per_second = 1\n");
+		for (int i = 0; i < 4; i++)
+			device_says(l, publish(0, false, 0, "a"));
+		cloud_gets(l, publish(0, false, 0, "a"));
+		close_device(l);
+		adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+		cloud_gets(l, publish(0, false, 0, "a"));
+		nothing_goes_up(l);
+		adapt_fire(l, &l->session->will.timer,
+		    PING_TIMEOUT_MS - ADAPT_WINDOW_MS);
+		expect_left(l, qos, "device_closed");
+		assert_non_null(strstr(life_log(l), "dropped_before=2"));
+		assert_non_null(strstr(life_log(l), "qos0_dropped=2"));
+	}
+}
+
+/* The rate is used up at that very moment: it still has its turn. */
+static void
+test_after_the_queue_and_a_full_window(void **state)
+{
+	struct life *l = *state;
+
+	login_with(l,
+	    (struct mqtt_connect){.level = 4, .clean = true, .will_qos = 0},
+	    "qos0_per_second = 1\n");
+	for (int i = 0; i < 3; i++)
+		device_says(l, publish(0, false, 0, "a"));
+	cloud_gets(l, publish(0, false, 0, "a"));
+	close_device(l);
+	adapt_fire(l, &l->session->pace, PING_TIMEOUT_MS);
+	cloud_gets(l, publish(0, false, 0, "a"));
+	adapt_fire(l, &l->session->will.timer, 0);
+	assert_int_equal(l->session->will.state, WILL_NEXT);
+	nothing_goes_up(l);
+	adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+	(void)expect_will(l, 0);
+	expect_end(l, "device_closed", true);
+	assert_non_null(strstr(life_log(l), "dropped_before=1"));
+}
+
+/* The next connection of the device does not wait for the queue. */
+static void
+test_taken_over_with_a_queue(void **state)
+{
+	struct life *l = *state;
+
+	for (int known = 0; known < 2; known++) {
+		login_with(l,
+		    (struct mqtt_connect){
+			.level = 4, .clean = true, .will_qos = 1},
+		    "qos0_per_second = 1\n");
+		for (int i = 0; i < 4; i++)
+			device_says(l, publish(0, false, 0, "a"));
+		cloud_gets(l, publish(0, false, 0, "a"));
+		if (known) {
+			close_device(l);
+			until(&l->rig, l->session->will.state == WILL_DUE);
+			nothing_goes_up(l);
+		}
+		end_for(l, R_TAKEN_OVER);
+		expect_left(l, 1, known ? "device_closed" : "taken_over");
+		assert_non_null(strstr(life_log(l), "dropped_before=3"));
+	}
+}
+
 static void
 test_in_its_turn(void **state)
 {
@@ -564,7 +683,7 @@ test_freed_in_every_state(void **state)
 	struct life *l = *state;
 
 	for (enum will_state at = WILL_KEPT; at <= WILL_SENT; at++) {
-		bool queued = at == WILL_QUEUED;
+		bool queued = at == WILL_DUE;
 
 		if (at == WILL_DELAYED)
 			login_delayed(l, 30, 60);
@@ -573,9 +692,13 @@ test_freed_in_every_state(void **state)
 			    (struct mqtt_connect){
 				.level = 4, .clean = true, .will_qos = !queued},
 			    "qos0_per_second = 1\nqos1_per_second = 1\n");
-		if (at == WILL_DUE || queued) {
+		if (queued || at == WILL_NEXT) {
 			device_says(l, publish(!queued, false, !queued, ""));
 			cloud_gets(l, publish(!queued, false, !queued, ""));
+		}
+		if (queued) {
+			device_says(l, publish(0, false, 0, ""));
+			nothing_goes_up(l);
 		}
 		if (at > WILL_KEPT)
 			lan_fin(&l->lan);
@@ -604,7 +727,9 @@ main(void)
 	    TEST(test_delay),
 	    TEST(test_delay_of_a_session_that_ends),
 	    TEST(test_taken_over_with_delay),
+	    TEST(test_clean_start_within_the_delay),
 	    TEST(test_taken_over),
+	    TEST(test_taken_over_with_a_queue),
 	    TEST(test_drained_while_delayed),
 	    TEST(test_never_acknowledged),
 	    TEST(test_the_link_is_lost),
@@ -613,6 +738,8 @@ main(void)
 	    TEST(test_the_cloud_goes_on_talking),
 	    TEST(test_a_device_that_is_stuck),
 	    TEST(test_behind_the_queue),
+	    TEST(test_behind_a_queue_that_takes_too_long),
+	    TEST(test_after_the_queue_and_a_full_window),
 	    TEST(test_in_its_turn),
 	    TEST(test_while_a_packet_waits),
 	    TEST(test_contract_that_lacks_wills_only),
