@@ -327,6 +327,33 @@ governor_reload(struct governor *g, const struct settings *s)
 	}
 }
 
+/* For what the device itself has done. Its ring fits. */
+static bool
+is_refused(const struct governor *g, struct record *r, uint64_t now_ms,
+    struct fault *why)
+{
+	if (now_ms >= r->row_ends_ms)
+		forget_failures(r);
+	if (now_ms < r->not_before_ms) {
+		(void)refuse_for_backoff(r, now_ms, why);
+		return true;
+	}
+	/* the dial that it waits for counts already */
+	if (now_ms < r->dial_ms || now_ms >= rate_allows_ms(g, r))
+		return false;
+	(void)refuse_for_rate(g, r, now_ms, why);
+	return true;
+}
+
+bool
+governor_refuses(struct governor *g, const struct credential *target,
+    uint64_t now_ms, struct fault *why)
+{
+	struct record *r = find(g, target);
+
+	return r != NULL && fit_ring(g, r) && is_refused(g, r, now_ms, why);
+}
+
 bool
 governor_ask(struct governor *g, const struct credential *target,
     uint64_t now_ms, uint64_t *wait_ms, struct fault *why)
@@ -337,16 +364,12 @@ governor_ask(struct governor *g, const struct credential *target,
 	r = find_or_make(g, target);
 	if (r == NULL || !fit_ring(g, r))
 		return fault_set(why, R_OUT_OF_MEMORY, "for a dial");
-	if (now_ms >= r->row_ends_ms)
-		forget_failures(r);
-	if (now_ms < r->not_before_ms)
-		return refuse_for_backoff(r, now_ms, why);
+	if (is_refused(g, r, now_ms, why))
+		return false;
 	if (now_ms < r->dial_ms) {
 		*wait_ms = r->dial_ms - now_ms;
 		return true;
 	}
-	if (now_ms < rate_allows_ms(g, r))
-		return refuse_for_rate(g, r, now_ms, why);
 	if (!dial_rate_reserve(g->rate, now_ms, g->wait_max_ms, wait_ms))
 		return fault_set(why, R_DIAL_QUEUE,
 		    "so many devices are to be dialled that this one's turn"

@@ -76,6 +76,11 @@ void governor_reload(struct governor *g, const struct settings *settings);
 NODISCARD bool governor_ask(struct governor *g, const struct credential *target,
     uint64_t now_ms, uint64_t *wait_ms, struct fault *why);
 
+/* Would governor_ask() refuse <target> on its own account, with R_DIAL_BACKOFF
+   or R_DIAL_RATE in <why>? Nothing is counted. */
+NODISCARD bool governor_refuses(struct governor *g,
+    const struct credential *target, uint64_t now_ms, struct fault *why);
+
 /*
  * Is the refusal <why> of a dial worth a line? True for a device's first and
  * then for one a minute, to which the number of those in between is

@@ -3,16 +3,15 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "server/contest.h"
+#include "server/farewell.h"
 #include "server/identities.h"
-#include "server/rivals.h"
 #include "session/session.h"
 #include "settings/proof.h"
 
 #include <openssl/rand.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 enum { REMAP_TURN = 64 };
@@ -39,37 +38,19 @@ struct home {
 
 /* ---- devices that wait ---- */
 
-/* Tells it why, and closes. */
-static void
-show_out(struct home *h, struct knock *k, enum reason why)
+static struct farewell
+farewell_of(const struct home *h)
 {
-	struct span connect = {buffer_span(&k->bytes).p, k->connect_bytes};
-	struct buffer last = {0};
-	uint8_t words[MQTT_SMALL_MAX];
-	struct mqtt_connect c;
-	uint8_t code;
-
-	if (mqtt_connect_read(connect, &c, NULL)) {
-		code = reason_connack(why, c.level);
-		if (code != 0)
-			(void)!buffer_append(&last,
-			    (struct span){words, mqtt_connack_write(words,
-						     c.level, false, code)});
-	}
-	linger(
-	    h->lingering, k->fd, &last, h->config.settings->close_timeout_ms);
-	buffer_wipe(&k->bytes);
-	credmap_unref(k->map);
-	free(k);
+	return (struct farewell){
+	    h->lingering, h->config.settings->close_timeout_ms};
 }
 
 static void
 turn_away(struct home *h, struct knock *k, enum reason why)
 {
-	log_write_for(&k->entry->log, LOG_NOTICE, "device_refused",
-	    "label=%s peer=%s reason=%s hint=\"%s\"", k->entry->label, k->peer,
-	    reason_word(why), reason_hint(why));
-	show_out(h, k, why);
+	const struct farewell f = farewell_of(h);
+
+	farewell_turn_away(&f, k, why);
 }
 
 static void
@@ -165,104 +146,20 @@ on_dead(void *arg, struct session *s)
 
 /* ---- two devices of one identity ---- */
 
-/* Who is in, or about to be, when another one knocks. */
-struct holder {
-	const char *peer; /* NULL: nobody */
-	const struct network *address;
-};
-
-static struct holder
-holder_of(const struct identity *id)
-{
-	if (id->waiting != NULL)
-		return (struct holder){
-		    id->waiting->peer, &id->waiting->address};
-	if (id->session != NULL && session_has_device(id->session))
-		return (struct holder){
-		    id->session->peer, &id->session->address};
-	return (struct holder){NULL, NULL};
-}
-
-/* One that is refused again and again is told once a minute. */
-static void
-refuse_second(struct home *h, struct identity *id, struct knock *k,
-    const struct holder *holder)
-{
-	unsigned untold = 0;
-	bool is_news = rivals_are_news(&id->rivals, clock_mono_ms(), &untold);
-
-	log_write_for(&k->entry->log, is_news ? LOG_NOTICE : LOG_DEBUG,
-	    "device_refused",
-	    "label=%s peer=%s other=%s reason=%s untold=%u hint=\"%s\"",
-	    k->entry->label, k->peer, holder->peer,
-	    reason_word(R_SECOND_DEVICE), untold, reason_hint(R_SECOND_DEVICE));
-	show_out(h, k, R_SECOND_DEVICE);
-}
-
-static void
-tell_loop(struct home *h, struct identity *id, const struct knock *k,
-    const struct holder *holder, uint64_t now_ms)
-{
-	unsigned untold;
-
-	if (!rivals_are_news(&id->rivals, now_ms, &untold))
-		return;
-	log_write_for(&k->entry->log, LOG_WARNING, "take_over_loop",
-	    "label=%s peer=%s other=%s wait_ms=%llu untold=%u hint=\"%s\"",
-	    k->entry->label, k->peer, holder->peer,
-	    (unsigned long long)rivals_wait_ms(&id->rivals, now_ms), untold,
-	    reason_hint(R_TAKE_OVER_LOOP));
-	atomic_fetch_add_explicit(
-	    &h->config.take_overs->lan_loops, 1, memory_order_relaxed);
-}
-
-/* False: it is one of two that throw each other out, and has to wait. Whoever
-   comes back from the address it had is the same device. */
-static bool
-rivals_let_in(struct home *h, struct identity *id, const struct knock *k,
-    const struct holder *holder)
-{
-	uint64_t now_ms = clock_mono_ms();
-	bool comes_in;
-
-	if (memcmp(holder->address, &k->address, sizeof(k->address)) == 0)
-		return true;
-	comes_in = rivals_admit(&id->rivals, now_ms);
-	if (rivals_are_at_it(&id->rivals))
-		tell_loop(h, id, k, holder, now_ms);
-	if (!comes_in)
-		log_write_for(&k->entry->log, LOG_DEBUG, "device_refused",
-		    "label=%s peer=%s other=%s reason=%s hint=\"%s\"",
-		    k->entry->label, k->peer, holder->peer,
-		    reason_word(R_TAKE_OVER_LOOP),
-		    reason_hint(R_TAKE_OVER_LOOP));
-	return comes_in;
-}
-
-/* False: it does not come in, and <k> is gone. */
 static bool
 may_take_over(struct home *h, struct identity *id, struct knock *k)
 {
-	struct holder holder = holder_of(id);
+	const struct contest c = {.farewell = farewell_of(h),
+	    .governor = h->env.link.governor,
+	    .take_overs = h->config.take_overs};
 
-	if (holder.peer == NULL)
-		return true;
-	if (k->entry->policies.second_device == SECOND_DEVICE_REFUSE) {
-		refuse_second(h, id, k, &holder);
-		return false;
-	}
-	if (rivals_let_in(h, id, k, &holder))
-		return true;
-	show_out(h, k, R_TAKE_OVER_LOOP);
-	return false;
+	return contest_win(&c, id, k);
 }
 
 /* MQTT-3.1.4-2: the older connection goes (MQTT 5 MQTT-3.1.4-3). */
 static void
 take_over(struct home *h, struct identity *id, struct knock *k)
 {
-	struct fault why;
-
 	if (id->waiting != NULL)
 		turn_away(h, id->waiting, R_TAKEN_OVER);
 	id->waiting = k;
@@ -270,8 +167,12 @@ take_over(struct home *h, struct identity *id, struct knock *k)
 	   over: they still go up, and the newer connection waits for that */
 	if (session_has_left(id->session))
 		return;
-	(void)fault_set(&why, R_TAKEN_OVER, "by %s", k->peer);
-	session_end(id->session, &why);
+	if (session_has_device(id->session)) {
+		witness_unref(id->thrown_out);
+		id->thrown_out = witness_new(); /* without: nothing is seen */
+		id->noted = false;
+	}
+	session_give_way(id->session, k, id->thrown_out);
 }
 
 /* ---- letters ---- */

@@ -47,7 +47,8 @@ NODISCARD struct home *home_start(
 
 /* Lets a device in; the knock is the home's from now on. A session of the same
    identity ends first, or the device is refused: by second_device of its entry,
-   or because two throw each other out again and again (rivals.h). */
+   because two throw each other out again and again, or because it would not be
+   dialled now (contest.h). */
 void home_admit(struct home *h, struct knock *k);
 
 /* From now on these, and <kept_max_bytes> as in the config; sessions go on, or

@@ -66,6 +66,7 @@ identity_free(struct identities *all, struct identity *id)
 	wake(all, id);
 	(void)tdelete(id, &all->tree, identity_order);
 	device_memory_free(&id->memory);
+	witness_unref(id->thrown_out);
 	free(id);
 }
 

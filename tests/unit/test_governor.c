@@ -317,10 +317,23 @@ begin_anew(struct stage *s, uint64_t now_ms)
 static const struct credential pump = {
     .product_key = "a1B2c3D4e5F", .device_name = "pump"};
 
+/* What governor_refuses() says before has to be true. */
 static bool
 ask(struct stage *s, uint64_t now_ms)
 {
-	return governor_ask(s->g, &pump, now_ms, &s->wait_ms, &s->why);
+	struct fault why = {.why = R_NONE};
+	bool refused = governor_refuses(s->g, &pump, now_ms, &why);
+	bool may = governor_ask(s->g, &pump, now_ms, &s->wait_ms, &s->why);
+
+	if (!refused) {
+		assert_true(may || (s->why.why != R_DIAL_RATE &&
+				       s->why.why != R_DIAL_BACKOFF));
+	} else {
+		assert_false(may);
+		assert_int_equal(why.why, s->why.why);
+		assert_string_equal(why.text, s->why.text);
+	}
+	return may;
 }
 
 #define assert_dial(s, now_ms)                                                 \
