@@ -233,17 +233,22 @@ log_flow(struct session *s, bool last)
 	    !flow_summary(&s->memory->flow, last, clock_mono_ms(), &sum))
 		return;
 	SLOG(LOG_NOTICE, s, "device_slowed",
-	    "qos0_sent=%llu qos0_queued=%llu qos0_dropped=%llu"
-	    " qos0_waiting=%llu qos1_sent=%llu qos1_waited=%llu"
-	    " qos1_waited_ms=%llu hint=\"it publishes more than the cloud"
-	    " takes of one device; see [contract]\"",
+	    "qos0_sent=%llu qos0_queued=%llu qos0_waiting=%llu"
+	    " qos0_dropped=%llu dropped_full=%llu dropped_no_room=%llu"
+	    " dropped_no_memory=%llu dropped_ended=%llu qos1_sent=%llu"
+	    " qos1_waited=%llu qos1_waited_ms=%llu hint=\"it publishes more"
+	    " than the cloud takes of one device; see [contract]\"",
 	    (unsigned long long)qos0[FLOW_SENT],
 	    (unsigned long long)qos0[FLOW_QUEUED],
+	    (unsigned long long)sum.queued_now,
 	    (unsigned long long)(qos0[FLOW_DROPPED_FULL] +
 				 qos0[FLOW_DROPPED_NO_ROOM] +
 				 qos0[FLOW_DROPPED_NO_MEMORY] +
 				 qos0[FLOW_DROPPED_ENDED]),
-	    (unsigned long long)sum.queued_now,
+	    (unsigned long long)qos0[FLOW_DROPPED_FULL],
+	    (unsigned long long)qos0[FLOW_DROPPED_NO_ROOM],
+	    (unsigned long long)qos0[FLOW_DROPPED_NO_MEMORY],
+	    (unsigned long long)qos0[FLOW_DROPPED_ENDED],
 	    (unsigned long long)qos1[FLOW_SENT],
 	    (unsigned long long)qos1[FLOW_WAITED],
 	    (unsigned long long)qos1[FLOW_WAITED_MS]);

@@ -255,9 +255,11 @@ is_left(enum reason why)
 
 /* Why it cannot be left; NULL: it can. */
 static const char *
-obstacle(const struct session *s)
+obstacle(const struct session *s, enum reason why)
 {
-	if (s->link.state != LINK_UP)
+	/* a link that was closed from there may be open for a moment yet */
+	if (s->link.state != LINK_UP || s->link.lost_told ||
+	    why == R_CLOUD_CLOSED)
 		return "the link to the cloud is gone";
 	if (s->up_left > 0 && !s->up_dropped)
 		return "the device left in the middle of a packet";
@@ -291,7 +293,7 @@ set_begun(struct session *s, enum reason why)
 static bool
 begin(struct session *s, const struct fault *why, struct span last)
 {
-	const char *why_not = obstacle(s);
+	const char *why_not = obstacle(s, why->why);
 
 	if (!s->accepted || (!is_left(why->why) && !s->will.wanted) ||
 	    is_back_in_time(s, why))

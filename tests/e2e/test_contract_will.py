@@ -172,6 +172,51 @@ def test_behind_a_queue(cloud, strict, start, dial, qos):
     assert proxy.wait_log("will_sent")
 
 
+@pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize("how", ["time", "next"])
+def test_behind_a_long_queue(cloud, strict, start, dial, qos, how):
+    """It has a while, or until the device is back; then what is left of it is
+    dropped, and that is told. All is in the device's order."""
+    entry = strict(qos0_per_second=5)
+    proxy = start(cloud, entry, cloud={"ping_timeout": "300ms"} if
+                  how == "time" else {"ping_timeout": "10m"})
+    device = dial(proxy)
+    device.log_in(entry["label"], will=will_of(entry, qos=qos))
+    count = 100
+    device.send(*(mqtt.publish(topic_of(entry), f"{at}")
+                  for at in range(count)))
+    proxy.wait_log("device_slowed")
+    device.ping()
+    device.close()
+    if how == "next":
+        dial(proxy).log_in(entry["label"])
+    *before, last = published(cloud, entry)
+    assert last == (topic_of(entry, "will"), "gone")
+    assert before == [(topic_of(entry), f"{at}")
+                      for at in range(len(before))]
+    sent = proxy.wait_log("will_sent")
+    assert int(sent["dropped_before"]) + len(before) == count
+    assert sent["qos"] == str(qos)
+    assert not proxy.logs("will_lost")
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_device_is_back_within_the_delay(cloud, start, dial, clean):
+    """With Clean Start its session has ended, and the will is due; else it
+    must not be published (MQTT-3.1.3-9)."""
+    entry = cloud.device(will_5="no")
+    proxy = start(cloud, entry)
+    device = dial(proxy)
+    device.log_in(entry["label"], 5, clean=False,
+                  properties=mqtt.session_expiry(600), will=will_of(entry),
+                  will_properties=b"\x18" + (600).to_bytes(4, "big"))
+    device.close()
+    again = dial(proxy)
+    again.log_in(entry["label"], 5, clean=clean)
+    assert published(cloud, entry) == (
+        [(topic_of(entry, "will"), "gone")] if clean else [])
+
+
 @pytest.mark.parametrize("downlink", ["whole", "bytes"])
 def test_behind_messages_that_are_not_acknowledged_yet(
         cloud, strict, start, dial, downlink):
@@ -245,7 +290,8 @@ def test_link_is_lost(cloud, strict, start, dial):
     device.log_in(entry["label"], will=will_of(entry))
     cloud.order("drop", entry)
     assert device.until_closed() == []
-    assert proxy.wait_log("will_lost")
+    assert proxy.wait_log("will_lost")["detail"] == (
+        "the link to the cloud is gone")
     assert published(cloud, entry) == []
 
 

@@ -2,10 +2,10 @@
 they throw each other out again and again."""
 
 import contextlib
-import select
+import datetime
 import tempfile
-import time
 
+import paho.mqtt.client as paho
 import pytest
 
 import mqtt_raw as mqtt
@@ -14,7 +14,6 @@ from test_admin import get_metrics
 
 HERE, THERE = "127.0.0.1", "127.0.0.2"
 LEVELS = [(3, 3), (4, 3), (5, 0x97)]     # what who is refused is told
-PAUSE_S = 0.2     # of a device before it comes again
 LOOPS = "take_over_loops_total{{where={}}}"
 
 
@@ -208,34 +207,139 @@ def test_others_are_not_held_back(cloud, start, dial):
         let_in(proxy, dial, other, source)
 
 
-def test_cloud_sees_no_more_than_its_quota(cloud, start, dial):
-    """Two that come back again and again, until it has been told."""
-    entry = cloud.device()
-    cloud.fault(entry, logins_per_minute=5)
-    proxy = start(cloud, entry, dial={"per_device": 5})
-    with contextlib.ExitStack() as last:
-        def come(source):
-            device = last.enter_context(mqtt.Client(proxy.port,
-                                                    source=source))
-            device.send_connect(entry["label"])
-            return device
+def seconds(line):
+    """The time of a log line."""
+    when = line["time"].rstrip("Z")
+    return datetime.datetime.fromisoformat(when).timestamp()
 
-        inside = {HERE: come(HERE), THERE: come(THERE)}
-        while not proxy.logs("take_over_loop"):
-            ready, _, _ = select.select(
-                [device.socket for device in inside.values()], [], [],
-                mqtt.TIMEOUT)
-            for source, device in list(inside.items()):
-                if device.socket in ready:
-                    with contextlib.suppress(mqtt.Closed):
-                        device.arrived()
-                        continue
-                    device.close()
-                    time.sleep(PAUSE_S)
-                    inside[source] = come(source)
+
+def quota_of(cloud, logins_per_minute):
+    """A device for which the cloud counts them, strictly."""
+    entry = cloud.device()
+    cloud.fault(entry, strict=True, logins_per_minute=logins_per_minute,
+                limits={"logins_per_minute": logins_per_minute})
+    return entry
+
+
+@contextlib.contextmanager
+def persistent(proxy, entry, *sources):
+    """A device at each of these addresses, that comes back by itself."""
+    devices = [paho.Client(entry["label"]) for _ in sources]
+    try:
+        for device, source in zip(devices, sources):
+            device.reconnect_delay_set(1, 1)
+            device.connect_async("127.0.0.1", proxy.port, bind_address=source)
+            device.loop_start()
+        yield
+    finally:
+        for device in devices:
+            device.disconnect()
+            device.loop_stop()
+
+
+@pytest.mark.parametrize("sources", [(HERE, THERE), (HERE, HERE)],
+                         ids=["two addresses", "one address"])
+def test_two_that_come_back_by_themselves(cloud, start, path, sources):
+    """Within half a minute both are named, once; the cloud has had no more
+    logins than it allows, and gets none for who is refused."""
+    # behind one address only those that get in are told apart, and soon after
+    # the proxy's start they are few: one more each fifth of a minute
+    quota = 5 if len(set(sources)) > 1 else 60
+    entry = quota_of(cloud, quota)
+    proxy = start(cloud, entry, dial={"per_device": quota},
+                  admin={"socket": path})
+    with persistent(proxy, entry, *sources):
+        line = proxy.wait_log("take_over_loop")
+        first = proxy.logs("session_up")[0]
+        assert seconds(line) - seconds(first) < 30
+        assert {line[who].rpartition(":")[0] for who in ("peer", "other")
+                } == set(sources)
+        assert line["peer"] != line["other"]
+        proxy.wait_log("device_refused", reason="take_over_loop", count=3)
+    assert len(proxy.logs("take_over_loop")) == 1
+    assert get_metrics(path)[LOOPS.format("lan")] == 1
     logins = cloud.decisions("login", entry)
     assert all(login["accepted"] for login in logins)
-    assert len(logins) <= 5
+    assert len(logins) <= quota
+
+
+# ---- two behind one address
+
+def test_loop_behind_one_address(cloud, start, dial):
+    """Who is thrown out ends its connection in order: it was well."""
+    entry = cloud.device()
+    proxy = start(cloud, entry)
+    inside = let_in(proxy, dial, entry, HERE)
+    for _ in range(4):
+        assert not proxy.logs("take_over_loop")
+        other, inside = inside, let_in(proxy, dial, entry, HERE)
+        other.until_closed()
+        other.close()
+    line = proxy.wait_log("take_over_loop")
+    assert (line["peer"], line["other"]) == (inside.peer, other.peer)
+    while True:
+        newer = knock(proxy, dial, entry, HERE)
+        if newer.answer:
+            break
+        inside.until_closed()
+        inside.close()
+        inside = newer
+    assert newer.answer == 3
+    proxy.wait_log("device_refused", reason="take_over_loop",
+                   peer=newer.peer, other=inside.peer)
+    inside.ping()
+
+
+def test_bad_radio_is_no_loop(cloud, start, dial):
+    """It knows nothing of its old connection, and says so."""
+    entry = cloud.device()
+    proxy = start(cloud, entry)
+    device = let_in(proxy, dial, entry, HERE)
+    for _ in range(10):
+        old, device = device, let_in(proxy, dial, entry, HERE)
+        old.until_closed()
+        old.reset()
+    assert len(proxy.logs("session_end", reason="taken_over")) == 10
+    assert not proxy.logs("take_over_loop")
+    device.publish(topic_of(entry), "x", qos=1)
+
+
+# ---- no dial for who would come in
+
+@pytest.mark.parametrize("source", [HERE, THERE])
+@pytest.mark.parametrize("level, code", LEVELS)
+def test_who_is_in_stays_when_nobody_else_may(cloud, start, dial, level, code,
+                                              source):
+    entry = cloud.device()
+    proxy = start(cloud, entry, dial={"per_device": 1})
+    first = let_in(proxy, dial, entry, HERE, level)
+    for word in "notice", "debug":
+        second = knock(proxy, dial, entry, source, level)
+        assert second.answer == code
+        assert second.until_closed() == []
+        line = proxy.wait_log("device_refused", peer=second.peer)
+        assert (line["reason"], line["level"]) == ("dial_rate", word)
+        assert (line["label"], line["other"]) == (entry["label"], first.peer)
+        assert "1 times a minute" in line["detail"]
+    first.publish(topic_of(entry), "x", qos=1)
+    assert len(cloud.decisions("login", entry)) == 1
+    assert not proxy.logs("session_end")
+
+
+def test_who_is_in_does_not_stay_half_dead(cloud, start, dial):
+    """It takes nothing any more: then its end comes earlier."""
+    entry = cloud.device()
+    proxy = start(cloud, entry, dial={"per_device": 1})
+    first = dial(proxy, receive_buffer=4096)
+    first.log_in(entry["label"])
+    first.subscribe(topic_of(entry, "get"))
+    app = dial(cloud)
+    app.log_in("app")
+    for _ in range(40):
+        app.publish(topic_of(entry, "get"), bytes(200 * 1024), qos=1)
+    assert knock(proxy, dial, entry, HERE).answer == 3
+    lines = [proxy.wait_log("session_end", count=at + 1) for at in range(2)]
+    assert [line["reason"] for line in lines] == ["taken_over", "dial_rate"]
 
 
 # ---- somebody else, elsewhere
@@ -255,6 +359,24 @@ def test_cloud_that_kicks(cloud, start, dial, path):
     assert line["times"] == "3"
     assert get_metrics(path)[LOOPS.format("cloud")] == 1
     assert get_metrics(path)[LOOPS.format("lan")] == 0
+
+
+def test_device_that_comes_back_to_a_cloud_that_kicks(cloud, start, path):
+    """By itself, and again and again: it is told once, counted once, and the
+    cloud has had no more logins than it allows."""
+    entry = quota_of(cloud, 60)
+    cloud.fault(entry, kick_after=0)
+    proxy = start(cloud, entry, admin={"socket": path},
+                  dial={"per_device": 60, "kicked_first": "100ms"})
+    with persistent(proxy, entry, HERE):
+        line = proxy.wait_log("identity_in_use")
+        proxy.wait_log("session_end", reason="cloud_closed", count=4)
+    assert seconds(line) - seconds(proxy.logs("session_up")[0]) < 30
+    assert line["device_name"] == entry["device_name"]
+    assert len(proxy.logs("identity_in_use")) == 1
+    assert get_metrics(path)[LOOPS.format("cloud")] == 1
+    assert get_metrics(path)[LOOPS.format("lan")] == 0
+    assert all(login["accepted"] for login in cloud.decisions("login", entry))
 
 
 def test_cloud_that_kicks_with_a_disconnect(cloud, start, dial):
