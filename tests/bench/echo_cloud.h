@@ -1,7 +1,7 @@
 /*
  * echo_cloud: a cloud for benchmarks: MQTT over WebSocket without TLS, on a
- * free port of the loopback. It accepts every login and sends each PUBLISH
- * back to whom it came from. One thread; a failure ends the benchmark.
+ * free port of the loopback. It accepts every login, sends each PUBLISH at
+ * QoS 0 back to whom it came from, and acknowledges those at QoS 1. One thread; a failure ends the benchmark.
  */
 #ifndef TESTS_BENCH_ECHO_CLOUD_H
 #define TESTS_BENCH_ECHO_CLOUD_H
