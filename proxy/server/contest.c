@@ -61,14 +61,21 @@ tell_loop(const struct contest *c, struct identity *id, const struct knock *k,
 	    &c->take_overs->lan_loops, 1, memory_order_relaxed);
 }
 
+static bool
+is_same_address(const struct network *a, const struct network *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
 /* True when <k> is for all we know the device that was in. */
 static bool
 is_same_device(const struct identity *id, const struct knock *k,
     const struct holder *holder, uint64_t now_ms)
 {
-	if (memcmp(holder->address, &k->address, sizeof(k->address)) != 0)
+	if (!is_same_address(holder->address, &k->address))
 		return false;
 	if (id->thrown_out == NULL || !id->thrown_out->saw_fin ||
+	    !is_same_address(&id->thrown_out_from, &k->address) ||
 	    (id->waiting == NULL && session_seems_lost(id->session)))
 		return true;
 	/* each is seen once; but two that wait go on waiting */

@@ -170,6 +170,7 @@ take_over(struct home *h, struct identity *id, struct knock *k)
 	if (session_has_device(id->session)) {
 		witness_unref(id->thrown_out);
 		id->thrown_out = witness_new(); /* without: nothing is seen */
+		id->thrown_out_from = id->session->address;
 		id->noted = false;
 	}
 	session_give_way(id->session, k, id->thrown_out);

@@ -27,9 +27,10 @@ struct identity {
 	struct knock *waiting;
 	struct device_memory memory;
 	struct rivals rivals;
-	/* of the device that was thrown out last, or NULL; <noted>: what it saw
-	   is in <rivals> */
+	/* of the device that was thrown out last, or NULL, and where that was;
+	   <noted>: what was seen of it is in <rivals> */
 	struct witness *thrown_out;
+	struct network thrown_out_from;
 	bool noted;
 	TAILQ_ENTRY(identity) rest; /* without a session, but with a memory */
 	uint64_t rests_ms;          /* since when; 0: it does not */

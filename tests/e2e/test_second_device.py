@@ -165,7 +165,9 @@ def test_who_is_in_may_come_back(cloud, start, dial):
     """From where it was: it is the same device, and does not wait."""
     entry = cloud.device()
     proxy = start(cloud, entry)
-    _, inside = begin_loop(proxy, dial, entry)
+    out, inside = begin_loop(proxy, dial, entry)
+    out.until_closed()
+    out.close()     # in order, which says nothing of the other address
     again = let_in(proxy, dial, entry, THERE)
     inside.until_closed()
     again, _ = until_refused(proxy, dial, entry, again)
