@@ -117,6 +117,7 @@ struct session {
 	struct subscribing subscribing;
 	struct will will;
 	struct event pace;  /* when more may go up */
+	bool paced;         /* that is set */
 	bool adapts;        /* what is under way is known here: the cloud has no
 			       QoS 2, takes fewer or other filters, or no will */
 	bool held;          /* the device is not read until one of them went */

@@ -287,29 +287,44 @@ patience_ms(const struct session *s, uint64_t now_ms)
 	return ms;
 }
 
-/* Sets the timer for what only time brings. */
-static void
-wait_for_turn(struct session *s)
+/* False: nothing here depends on the time, which is not even looked at. */
+static bool
+has_to_wait(const struct session *s)
 {
-	struct flow *f = &s->memory->flow;
+	return flow_is_on(&s->memory->flow) || s->owed_ms != 0 ||
+	       s->suback_ms != 0;
+}
+
+/* How long until there is something to do. */
+static uint64_t
+turn_ms(const struct session *s)
+{
+	const struct flow *f = &s->memory->flow;
 	uint64_t now_ms = clock_mono_ms();
 	uint64_t left_ms = patience_ms(s, now_ms);
 	uint64_t ms = FLOW_NEVER;
-	struct timeval tv;
 
 	if (flow_is_on(f) && can_push(s))
 		ms = flow_wait_ms(f, now_ms);
 	if (left_ms < ms)
 		ms = left_ms;
-	if (ms == FLOW_NEVER) {
-		(void)evtimer_del(&s->pace);
-		return;
-	}
 	if (ms == 0)
 		ms = session_can_answer(s) ? LEAST_MS : BLOCKED_MS;
-	tv = (struct timeval){.tv_sec = (time_t)(ms / 1000),
+	return ms;
+}
+
+/* Sets the timer for what only time brings. */
+static void
+wait_for_turn(struct session *s)
+{
+	uint64_t ms = has_to_wait(s) ? turn_ms(s) : FLOW_NEVER;
+	const struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
 	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-	if (evtimer_add(&s->pace, &tv) != 0)
+
+	if (ms == FLOW_NEVER && s->paced)
+		(void)evtimer_del(&s->pace);
+	s->paced = ms != FLOW_NEVER;
+	if (s->paced && evtimer_add(&s->pace, &tv) != 0)
 		session_end_for(s, R_OUT_OF_MEMORY, "for a timer");
 }
 
@@ -320,13 +335,21 @@ write_due(struct session *s)
 	return session_send_ack(s) || write_part(s) || push_queued(s);
 }
 
+/* Something of our own is kept that goes up, now or later. */
+static bool
+has_own(const struct session *s)
+{
+	return s->acks.n > 0 || s->subscribing.count > 0 ||
+	       flow_queued(&s->memory->flow) > 0;
+}
+
 void
 session_end_turn(struct session *s)
 {
-	while (can_push(s) && write_due(s))
+	while (has_own(s) && can_push(s) && write_due(s))
 		s->held = false; /* it may have waited for just that */
 	session_tell_retained(s);
-	if (can_push(s))
+	if (s->will.state > WILL_KEPT && can_push(s))
 		session_send_will(s);
 	if (!s->ended)
 		link_flush(&s->link);

@@ -420,7 +420,7 @@ main(int argc, char **argv)
 	    PAYLOAD_BYTES, repetitions, messages);
 	measure_time(messages, repetitions);
 	if (system("valgrind --version >/dev/null 2>&1") == 0)
-		measure_instructions(3);
+		measure_instructions(repetitions < 3 ? repetitions : 3);
 	else
 		printf("no valgrind: instructions are not counted\n");
 	echo_cloud_stop(cloud);
