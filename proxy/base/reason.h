@@ -27,11 +27,15 @@ X(R_DEVICE_STUCK,         "device_stuck",         0, 0x00, 0x00, "the device did
 X(R_NOT_MQTT,             "not_mqtt",             0, 0x00, 0x00, "this port speaks plain MQTT only")                                   \
 X(R_HTTP_ON_MQTT_PORT,    "http_on_mqtt_port",    0, 0x00, 0x00, "an HTTP client reached the MQTT port")                               \
 X(R_TLS_ON_MQTT_PORT,     "tls_on_mqtt_port",     0, 0x00, 0x00, "the device tries TLS; set it to plain MQTT for this port")           \
+X(R_BAD_PROXY_HEADER,     "bad_proxy_header",     0, 0x00, 0x00, "the listener has proxy_protocol = yes, and no such header came; set the load balancer to send-proxy-v2") \
+X(R_PROXY_NOT_TRUSTED,    "proxy_not_trusted",    0, 0x00, 0x00, "the listener has proxy_protocol = yes, and its proxy_from does not have the address") \
+X(R_LISTENER_NOT_ALLOWED, "listener_not_allowed", 0, 0x00, 0x00, "allow_from of the listener does not have the address") \
 X(R_CONNECT_TIMEOUT,      "connect_timeout",      0, 0x00, 0x00, "no complete CONNECT arrived in time ([limits] connect_timeout)")     \
 X(R_CONNECT_TOO_BIG,      "connect_too_big",      0, 0x00, 0x00, "the CONNECT is over [limits] connect_max")                           \
 X(R_BAD_CONNECT,          "bad_connect",          0, 0x81, 0x00, "the CONNECT breaks the MQTT standard")                               \
 X(R_UNSUPPORTED_LEVEL,    "unsupported_level",    1, 0x84, 0x00, "the proxy speaks MQTT 3.1, 3.1.1 and 5.0")                           \
 X(R_UNKNOWN_DEVICE,       "unknown_device",       5, 0x87, 0x00, "add an entry that matches its client id, user name or address")                     \
+X(R_NO_MAP,               "no_map",               3, 0x88, 0x00, "there is no devices.ini yet; devices are let in once it is there") \
 X(R_ENTRY_DISABLED,       "entry_disabled",       5, 0x87, 0x87, "the device's entry, or its product, says enabled = no in devices.ini") \
 X(R_ADDRESS_NOT_ALLOWED,  "address_not_allowed",  5, 0x87, 0x87, "allow_from of the device's entry, or of its product, does not have the address") \
 X(R_BAD_PASSWORD,         "bad_password",         5, 0x87, 0x00, "the device's password is not the one of its entry in devices.ini")   \
