@@ -274,9 +274,23 @@ on_reopen(evutil_socket_t fd, short what, void *arg)
 }
 
 static bool
+take_socket(struct admin *a, struct fault *why)
+{
+	int inherited = a->config.inherited;
+
+	if (inherited >= 0 &&
+	    local_socket_adopt(&a->socket, inherited, a->config.socket))
+		return true;
+	if (inherited >= 0)
+		(void)close(inherited);
+	return local_socket_open(
+	    &a->socket, a->config.socket, 0600, BACKLOG, why);
+}
+
+static bool
 listen_on(struct admin *a, struct fault *why)
 {
-	if (!local_socket_open(&a->socket, a->config.socket, BACKLOG, why))
+	if (!take_socket(a, why))
 		return false;
 	a->listener = evconnlistener_new(a->config.base, on_accept, a,
 	    LEV_OPT_CLOSE_ON_EXEC, 0, a->socket.fd);
@@ -293,17 +307,34 @@ admin_open(const struct admin_config *config, struct fault *why)
 	struct admin *a = calloc(1, sizeof(*a));
 
 	if (a == NULL) {
+		if (config->inherited >= 0)
+			(void)close(config->inherited);
 		(void)fault_set(
 		    why, R_OUT_OF_MEMORY, "no memory for the admin endpoint");
 		return NULL;
 	}
 	a->config = *config;
+	a->socket.fd = -1;
 	a->started_ms = clock_wall_ms();
 	LIST_INIT(&a->clients);
 	(void)evtimer_assign(&a->reopen, config->base, on_reopen, a);
 	if (!listen_on(a, why))
 		admin_free(&a);
 	return a;
+}
+
+int
+admin_socket(const struct admin *a)
+{
+	return a->socket.fd;
+}
+
+void
+admin_leave(struct admin **a)
+{
+	if (*a != NULL)
+		local_socket_leave(&(*a)->socket);
+	admin_free(a);
 }
 
 void

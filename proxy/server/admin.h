@@ -25,6 +25,8 @@ struct admin;
 struct admin_config {
 	struct event_base *base;
 	const char *socket;
+	int inherited; /* a socket that may be that one already; -1: none.
+			  Taken over, also after an error */
 	unsigned workers;
 	uint64_t began_ms; /* of the monotonic clock */
 	struct crowd *crowd;
@@ -37,7 +39,13 @@ struct admin_config {
 NODISCARD struct admin *admin_open(
     const struct admin_config *config, struct fault *why);
 
+/* Its listening socket, for a process that takes over. */
+int admin_socket(const struct admin *a);
+
 /* Takes the socket away and drops all clients; NULL inside is fine. */
 void admin_free(struct admin **a);
+
+/* The same, but another process listens there: the socket stays. */
+void admin_leave(struct admin **a);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/listening.h"
+#include "server/peer_name.h"
 #include "server/visitors.h"
 
 #include <errno.h>
@@ -23,10 +25,23 @@ enum {
 	CROWD_SLACK = 64 /* over a limit, they are still told why */
 };
 
+/* A listening socket. */
+struct post {
+	struct door *door;
+	struct listener rules;     /* what may change is that of the reload */
+	struct local_socket local; /* of a Unix socket of our own */
+	struct evconnlistener *listener; /* NULL: closed */
+	bool is_unix;
+	bool inherited;
+};
+
+enum { POSTS_MAX = LISTENERS_MAX + INHERITED_MAX };
+
 struct door {
 	struct door_config config;
-	struct evconnlistener *listener; /* NULL once closed */
-	struct event reopen;             /* ends a pause in accepting */
+	struct post posts[POSTS_MAX];
+	unsigned post_count;
+	struct event reopen; /* ends a pause in accepting */
 	uint64_t pause_told_ms;
 	unsigned turned_away; /* since it was told last */
 	uint64_t turned_away_told_ms;
@@ -53,23 +68,11 @@ prepare_socket(const struct door *d, int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
 }
 
-/* Which limit there are more connections than, by over <slack>. */
-static enum reason
-over_limit(
-    const struct settings *s, const struct crowd_count *now, unsigned slack)
-{
-	if (now->all > s->devices_max + slack)
-		return R_TOO_MANY_DEVICES;
-	if (s->devices_per_address_max != 0 &&
-	    now->from_address > s->devices_per_address_max + slack)
-		return R_TOO_MANY_FROM_ADDRESS;
-	return R_NONE;
-}
-
 /* Closed unread. A flood must not flood the log too. */
 static void
-turn_away(struct door *d, enum reason why)
+turn_away(struct post *post, enum reason why, const struct peer_name *from)
 {
+	struct door *d = post->door;
 	uint64_t now_ms = clock_mono_ms();
 
 	d->turned_away++;
@@ -77,48 +80,83 @@ turn_away(struct door *d, enum reason why)
 	    now_ms - d->turned_away_told_ms < TURNED_AWAY_TELL_MS)
 		return;
 	log_write(LOG_WARNING, "connections_refused",
-	    "reason=%s count=%u hint=\"%s\"", reason_word(why), d->turned_away,
-	    reason_hint(why));
+	    "reason=%s count=%u peer=%s listener=%s hint=\"%s\"",
+	    reason_word(why), d->turned_away, from->text,
+	    listener_name(&post->rules), reason_hint(why));
 	d->turned_away = 0;
 	d->turned_away_told_ms = now_ms;
+}
+
+/* Whether its address alone keeps it out. Behind a load balancer that is the
+   balancer's; the device's is looked at when it is known. */
+static enum reason
+unwanted(const struct post *post, const struct peer_name *from)
+{
+	const struct listener *l = &post->rules;
+	struct network address;
+
+	if (post->is_unix)
+		return R_NONE; /* the file system has let it in */
+	/* of no address fits no network */
+	(void)!network_read(from->address, &address);
+	if (l->proxy_protocol)
+		return network_list_has(&l->proxy_from, &address)
+			   ? R_NONE
+			   : R_PROXY_NOT_TRUSTED;
+	return l->allow_from.count == 0 ||
+		       network_list_has(&l->allow_from, &address)
+		   ? R_NONE
+		   : R_LISTENER_NOT_ALLOWED;
 }
 
 static void
 on_accept(struct evconnlistener *listener, evutil_socket_t fd,
     struct sockaddr *peer, int peer_n, void *arg)
 {
-	struct door *d = arg;
+	struct post *post = arg;
+	struct door *d = post->door;
 	const struct settings *s = d->config.settings;
+	bool has_address = !post->is_unix && !post->rules.proxy_protocol;
 	struct peer_name from;
 	struct crowd_count now;
+	enum reason why;
 
 	(void)listener;
 	(void)peer_n;
 	peer_name(&from, peer);
-	if (!crowd_enter(d->config.crowd, fd, from.address, &now)) {
-		turn_away(d, R_OUT_OF_MEMORY);
+	why = unwanted(post, &from);
+	if (why != R_NONE) {
+		turn_away(post, why, &from);
 		(void)close(fd);
 		return;
 	}
-	if (over_limit(s, &now, CROWD_SLACK) != R_NONE) {
-		turn_away(d, over_limit(s, &now, 0));
+	if (!crowd_enter(d->config.crowd, fd, from.address, &now)) {
+		turn_away(post, R_OUT_OF_MEMORY, &from);
+		(void)close(fd);
+		return;
+	}
+	why = visitors_over_limit(s, &now, has_address, CROWD_SLACK);
+	if (why != R_NONE) {
+		turn_away(post, why, &from);
 		crowd_leave(d->config.crowd, fd);
 		(void)close(fd);
 		return;
 	}
-	prepare_socket(d, fd);
-	if (!visitors_receive(d->visitors, fd, &from, over_limit(s, &now, 0)))
-		turn_away(d, R_OUT_OF_MEMORY);
+	if (!post->is_unix)
+		prepare_socket(d, fd);
+	if (!visitors_receive(d->visitors, fd, &post->rules, &from,
+		visitors_over_limit(s, &now, has_address, 0)))
+		turn_away(post, R_OUT_OF_MEMORY, &from);
 }
 
 /* Without the timer nobody would end the pause: then there is none. */
 static void
-pause_accepting(struct door *d)
+pause_accepting(struct post *post)
 {
 	const struct timeval pause = {.tv_sec = ACCEPT_PAUSE_S};
 
-	if (evtimer_add(&d->reopen, &pause) == 0)
-		(void)evconnlistener_disable(d->listener);
+	if (evtimer_add(&post->door->reopen, &pause) == 0)
+		(void)evconnlistener_disable(post->listener);
 }
 
 /* Out of descriptors or memory: the waiting connections stay in the backlog
@@ -126,7 +164,8 @@ pause_accepting(struct door *d)
 static void
 on_accept_error(struct evconnlistener *listener, void *arg)
 {
-	struct door *d = arg;
+	struct post *post = arg;
+	struct door *d = post->door;
 	int error = EVUTIL_SOCKET_ERROR();
 	enum reason why = error == EMFILE || error == ENFILE ? R_NO_DESCRIPTORS
 							     : R_OUT_OF_MEMORY;
@@ -140,7 +179,7 @@ on_accept_error(struct evconnlistener *listener, void *arg)
 		    "reason=%s detail=\"%s\" hint=\"%s\"", reason_word(why),
 		    strerror(error), reason_hint(why));
 	}
-	pause_accepting(d);
+	pause_accepting(post);
 }
 
 static void
@@ -150,56 +189,110 @@ on_reopen(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (d->listener != NULL && evconnlistener_enable(d->listener) != 0)
-		pause_accepting(d);
+	for (unsigned i = 0; i < d->post_count; i++) {
+		struct post *post = &d->posts[i];
+
+		if (post->listener != NULL &&
+		    evconnlistener_enable(post->listener) != 0)
+			pause_accepting(post);
+	}
 }
 
 /* ---- life ---- */
 
-/* The address was checked when the settings were read. */
-static void
-listen_address(const struct settings *s, struct sockaddr_storage *sa, int *n)
+/* From now on connections to <fd> are accepted, which is taken over. */
+static bool
+man(struct door *d, const struct listener *rules, int fd,
+    const struct local_socket *local, struct fault *why)
 {
-	struct sockaddr_in *sin = (struct sockaddr_in *)sa;
-	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)sa;
+	struct post *post = &d->posts[d->post_count++];
 
-	*sa = (struct sockaddr_storage){0};
-	*n = sizeof(*sa);
-	(void)evutil_parse_sockaddr_port(
-	    s->listen_address, (struct sockaddr *)sa, n);
-	/* it refuses port 0, so the port goes in by hand */
-	if (sa->ss_family == AF_INET6)
-		sin6->sin6_port = htons(s->listen_port);
-	else
-		sin->sin_port = htons(s->listen_port);
+	*post = (struct post){.door = d, .rules = *rules, .local.fd = -1};
+	if (local != NULL)
+		post->local = *local;
+	post->listener = evconnlistener_new(d->config.base, on_accept, post,
+	    LEV_OPT_CLOSE_ON_EXEC | (local == NULL ? LEV_OPT_CLOSE_ON_FREE : 0),
+	    0, fd);
+	if (post->listener != NULL) {
+		evconnlistener_set_error_cb(post->listener, on_accept_error);
+		return true;
+	}
+	if (local == NULL)
+		(void)close(fd);
+	return fault_set(why, R_OUT_OF_MEMORY, "for a listener");
 }
 
-static struct evconnlistener *
-listen_on(struct door *d, struct fault *why)
+static bool
+is_unix(int fd)
+{
+	struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
+	socklen_t n = sizeof(sa);
+
+	return getsockname(fd, (struct sockaddr *)&sa, &n) == 0 &&
+	       sa.ss_family == AF_UNIX;
+}
+
+/* All that were inherited and are not the admin's. */
+static bool
+take_inherited(struct door *d, struct inherited *in, struct fault *why)
+{
+	for (unsigned i = 0; in != NULL && i < in->count; i++) {
+		struct inherited_socket *s = &in->sockets[i];
+		const struct listener *rules;
+		int fd = s->fd;
+
+		if (fd < 0)
+			continue;
+		rules = listening_for(d->config.settings, fd, s->name, why);
+		if (rules == NULL)
+			return false;
+		s->fd = -1;
+		if (!man(d, rules, fd, NULL, why))
+			return false;
+		d->posts[d->post_count - 1].is_unix = is_unix(fd);
+		d->posts[d->post_count - 1].inherited = true;
+	}
+	return true;
+}
+
+static bool
+is_manned(const struct door *d, const struct listener *l)
+{
+	for (unsigned i = 0; i < d->post_count; i++)
+		if (strcmp(d->posts[i].rules.section, l->section) == 0)
+			return true;
+	return false;
+}
+
+static bool
+listen_at(struct door *d, const struct listener *l, struct fault *why)
+{
+	struct local_socket local;
+	int fd;
+
+	if (l->socket[0] == '\0') {
+		fd = listening_open(d->config.settings, l, why);
+		return fd >= 0 && man(d, l, fd, NULL, why);
+	}
+	if (!listening_open_local(l, &local, why) ||
+	    !man(d, l, local.fd, &local, why))
+		return false;
+	d->posts[d->post_count - 1].is_unix = true;
+	return true;
+}
+
+static bool
+listen_on_all(struct door *d, struct fault *why)
 {
 	const struct settings *s = d->config.settings;
-	struct sockaddr_storage sa;
-	struct evconnlistener *l;
-	int n;
 
-	listen_address(s, &sa, &n);
-	l = evconnlistener_new_bind(d->config.base, on_accept, d,
-	    LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
-	    (int)s->listen_backlog, (struct sockaddr *)&sa, n);
-	if (l == NULL)
-		(void)fault_set(why, R_CANNOT_LISTEN,
-		    "cannot listen on %s port %u: %s%s", s->listen_address,
-		    s->listen_port, strerror(errno),
-		    errno == EADDRINUSE
-			? "; is another broker running? stop it, or set"
-			  " [listen] port"
-		    : errno == EACCES ? "; ports under 1024 need rights"
-		    : errno == EADDRNOTAVAIL
-			? "; this machine has no such address"
-			: "");
-	else
-		evconnlistener_set_error_cb(l, on_accept_error);
-	return l;
+	if (!take_inherited(d, d->config.inherited, why))
+		return false;
+	for (unsigned i = 0; i < s->listener_count; i++)
+		if (!is_manned(d, &s->listeners[i]) &&
+		    !listen_at(d, &s->listeners[i], why))
+			return false;
+	return true;
 }
 
 struct door *
@@ -225,26 +318,47 @@ door_open(const struct door_config *config, struct fault *why)
 	d->visitors = visitors_new(&visitors);
 	if (d->visitors == NULL)
 		(void)fault_set(why, R_OUT_OF_MEMORY, "for the listener");
-	else
-		d->listener = listen_on(d, why);
-	if (d->listener == NULL)
+	if (d->visitors == NULL || !listen_on_all(d, why))
 		door_free(&d);
 	return d;
 }
 
-void
-door_address(
-    const struct door *d, char out[static ADDRESS_TEXT], unsigned *port)
+bool
+door_place(const struct door *d, unsigned i, struct door_place *out)
 {
-	struct sockaddr_storage sa = {0};
+	struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
 	socklen_t n = sizeof(sa);
 	struct peer_name self;
+	const struct post *post = &d->posts[i];
 
-	(void)getsockname(
-	    evconnlistener_get_fd(d->listener), (struct sockaddr *)&sa, &n);
+	if (i >= d->post_count || post->listener == NULL)
+		return false;
+	out->fd = evconnlistener_get_fd(post->listener);
+	out->listener = listener_name(&post->rules);
+	out->inherited = post->inherited;
+	(void)getsockname(out->fd, (struct sockaddr *)&sa, &n);
 	peer_name(&self, (struct sockaddr *)&sa);
-	memcpy(out, self.address, ADDRESS_TEXT);
-	*port = ntohs(((struct sockaddr_in *)&sa)->sin_port);
+	memcpy(out->address, self.address, ADDRESS_TEXT);
+	out->port =
+	    post->is_unix ? 0 : ntohs(((struct sockaddr_in *)&sa)->sin_port);
+	return true;
+}
+
+/* Where they are stays; a listener that is gone keeps its rules. */
+static void
+reload_rules(struct door *d, const struct settings *settings)
+{
+	for (unsigned i = 0; i < d->post_count; i++) {
+		struct listener *rules = &d->posts[i].rules;
+		const struct listener *fresh =
+		    settings_listener(settings, rules->section);
+
+		if (fresh == NULL)
+			continue;
+		rules->allow_from = fresh->allow_from;
+		rules->proxy_protocol = fresh->proxy_protocol;
+		rules->proxy_from = fresh->proxy_from;
+	}
 }
 
 void
@@ -252,16 +366,41 @@ door_reload(struct door *d, struct settings *settings, struct credmap *map)
 {
 	settings_unref(d->config.settings);
 	d->config.settings = settings_ref(settings);
+	reload_rules(d, settings);
 	visitors_reload(d->visitors, settings, map);
+}
+
+/* <close_local> is what becomes of Unix sockets of our own. */
+static void
+stop_listening(struct door *d, void (*close_local)(struct local_socket *s))
+{
+	for (unsigned i = 0; i < d->post_count; i++) {
+		struct post *post = &d->posts[i];
+
+		if (post->listener != NULL)
+			evconnlistener_free(post->listener);
+		post->listener = NULL;
+		close_local(&post->local);
+	}
+	(void)evtimer_del(&d->reopen);
+}
+
+void
+door_leave(struct door *d)
+{
+	stop_listening(d, local_socket_leave);
+}
+
+bool
+door_is_busy(const struct door *d)
+{
+	return visitors_count(d->visitors) > 0;
 }
 
 void
 door_close(struct door *d)
 {
-	if (d->listener != NULL)
-		evconnlistener_free(d->listener);
-	d->listener = NULL;
-	(void)evtimer_del(&d->reopen);
+	stop_listening(d, local_socket_close);
 	visitors_dismiss(d->visitors);
 }
 

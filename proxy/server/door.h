@@ -1,5 +1,5 @@
 /*
- * door: the listener, and the devices that have not said who they are yet.
+ * door: the listeners, and the devices that have not said who they are yet.
  * Lives on the main thread. Reads one whole CONNECT from each, finds its entry
  * in the map, and hands it to its home; whoever cannot be let in is told why.
  */
@@ -8,12 +8,14 @@
 
 #include "base/attr.h"
 #include "base/fault.h"
+#include "server/inherited.h"
 #include "session/crowd.h"
 #include "session/knock.h"
 #include "settings/credmap.h"
 #include "settings/settings.h"
 
 #include <event2/event.h>
+#include <stdbool.h>
 
 struct door;
 
@@ -21,22 +23,42 @@ struct door_config {
 	struct event_base *base;
 	struct settings *settings; /* the references are taken */
 	struct credmap *map;
+	struct inherited *inherited; /* listeners that are there already, which
+					are taken out of it; NULL: none */
 	struct crowd *crowd; /* entered here, left where connections end */
 	void (*admit)(void *arg, struct knock *k); /* takes the knock over */
 	void *arg;
 };
 
-/* Listens. NULL: <why> names the address and what is in the way. */
+/* One listening socket; valid as long as the door listens. */
+struct door_place {
+	int fd;
+	const char *listener;       /* its name, as listener_name() has it */
+	char address[ADDRESS_TEXT]; /* "unix": a Unix socket */
+	unsigned port;
+	bool inherited;
+};
+
+/* Listens: at those inherited, and at each listener of the settings that none
+   of them is of. NULL: <why> names the place and what is in the way. */
 NODISCARD struct door *door_open(
     const struct door_config *config, struct fault *why);
 
-/* Where it listens, as in "127.0.0.1", 1883. */
-void door_address(
-    const struct door *d, char out[static ADDRESS_TEXT], unsigned *port);
+/* Place <i>; false: there are no more. Those inherited come first, then the
+   listeners in their order. */
+NODISCARD bool door_place(
+    const struct door *d, unsigned i, struct door_place *out);
 
 /* From now on these; the references are taken. */
 void door_reload(
     struct door *d, struct settings *settings, struct credmap *map);
+
+/* Another process listens at the same sockets: this one does not any more, but
+   lets in who is here. */
+void door_leave(struct door *d);
+
+/* Whether somebody is here who has not been let in. */
+bool door_is_busy(const struct door *d);
 
 /* Listens no more, and sends those away that have not been let in. */
 void door_close(struct door *d);

@@ -4,6 +4,7 @@
 #include "codec/mqtt.h"
 
 #include <ctype.h>
+#include <string.h>
 
 /* "GET / HTTP/1.1", "POST ..." */
 static bool
@@ -24,6 +25,11 @@ explain_stranger(struct span in, struct fault *why)
 
 	if (in.n >= 2 && in.p[0] == 0x16 && in.p[1] == 0x03) /* RFC 8446 5.1 */
 		return fault_set(why, R_TLS_ON_MQTT_PORT, "TLS ClientHello");
+	if (in.n >= 6 && (memcmp(in.p, "PROXY ", 6) == 0 ||
+			     memcmp(in.p, "\r\n\r\n\0\r", 6) == 0))
+		return fault_set(why, R_NOT_MQTT,
+		    "a header of the PROXY protocol; the listener does not"
+		    " have proxy_protocol = yes");
 	(void)escape(
 	    text, sizeof(text), (struct span){in.p, in.n < 24 ? in.n : 24});
 	if (looks_like_http(in))

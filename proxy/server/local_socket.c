@@ -68,19 +68,21 @@ make_room(const struct sockaddr_un *at, struct fault *why)
 }
 
 /* Linux gives a socket in the file system the mode of its descriptor, so it is
-   never there with another one. */
+   never there with a wider one; less what the umask takes, which comes after.
+ */
 static bool
-bind_and_listen(struct local_socket *s, int backlog)
+bind_and_listen(struct local_socket *s, mode_t mode, int backlog)
 {
-	return fchmod(s->fd, 0600) == 0 &&
+	return fchmod(s->fd, mode) == 0 &&
 	       bind(s->fd, (struct sockaddr *)&s->at, sizeof(s->at)) == 0 &&
+	       chmod(s->at.sun_path, mode) == 0 &&
 	       lstat(s->at.sun_path, &s->own) == 0 &&
 	       listen(s->fd, backlog) == 0;
 }
 
 bool
-local_socket_open(
-    struct local_socket *s, const char *path, int backlog, struct fault *why)
+local_socket_open(struct local_socket *s, const char *path, mode_t mode,
+    int backlog, struct fault *why)
 {
 	*s = (struct local_socket){.fd = -1, .at.sun_family = AF_UNIX};
 	if (strlen(path) > LOCAL_SOCKET_PATH_MAX)
@@ -90,12 +92,25 @@ local_socket_open(
 	if (!make_folder(path, why) || !make_room(&s->at, why))
 		return false;
 	s->fd = new_socket();
-	if (s->fd >= 0 && bind_and_listen(s, backlog))
+	if (s->fd >= 0 && bind_and_listen(s, mode, backlog))
 		return true;
 	(void)fault_set(why, R_CANNOT_LISTEN, "%s%s", strerror(errno),
 	    errno == EACCES ? "; give its folder to the proxy's user" : "");
 	local_socket_close(s);
 	return false;
+}
+
+bool
+local_socket_adopt(struct local_socket *s, int fd, const char *path)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNSPEC};
+	socklen_t n = sizeof(at) - 1;
+
+	if (getsockname(fd, (struct sockaddr *)&at, &n) != 0 ||
+	    at.sun_family != AF_UNIX || strcmp(at.sun_path, path) != 0)
+		return false;
+	*s = (struct local_socket){.fd = fd, .at = at};
+	return lstat(path, &s->own) == 0;
 }
 
 void
@@ -110,4 +125,11 @@ local_socket_close(struct local_socket *s)
 		(void)unlink(s->at.sun_path);
 	(void)close(s->fd);
 	s->fd = -1;
+}
+
+void
+local_socket_leave(struct local_socket *s)
+{
+	s->own.st_ino = 0;
+	local_socket_close(s);
 }

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <string.h>
 
 void
 peer_name(struct peer_name *out, const struct sockaddr *sa)
@@ -13,6 +14,11 @@ peer_name(struct peer_name *out, const struct sockaddr *sa)
 	unsigned port = ntohs(sin->sin_port);
 	int family = sa->sa_family;
 
+	if (family == AF_UNIX) {
+		(void)snprintf(out->address, sizeof(out->address), "unix");
+		(void)snprintf(out->text, sizeof(out->text), "unix");
+		return;
+	}
 	if (family == AF_INET6) {
 		address = &sin6->sin6_addr;
 		port = ntohs(sin6->sin6_port);
@@ -26,4 +32,17 @@ peer_name(struct peer_name *out, const struct sockaddr *sa)
 		(void)snprintf(out->address, sizeof(out->address), "?");
 	(void)snprintf(out->text, sizeof(out->text),
 	    family == AF_INET6 ? "[%s]:%u" : "%s:%u", out->address, port);
+}
+
+void
+peer_name_of_source(struct peer_name *out, const struct proxy_source *source)
+{
+	struct sockaddr_in6 sin6 = {.sin6_family = AF_INET6};
+	struct sockaddr_in sin = {.sin_family = AF_INET};
+
+	sin.sin_port = sin6.sin6_port = htons(source->port);
+	memcpy(&sin.sin_addr, source->address, sizeof(sin.sin_addr));
+	memcpy(&sin6.sin6_addr, source->address, sizeof(sin6.sin6_addr));
+	peer_name(out, source->version == 4 ? (struct sockaddr *)&sin
+					    : (struct sockaddr *)&sin6);
 }

@@ -22,6 +22,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
 	HOMES_MAX = 256,
@@ -48,6 +49,7 @@ struct server {
 	struct letter drained[HOMES_MAX];
 	unsigned home_count;
 	unsigned homes_drained;
+	struct inherited inherited;
 	struct crowd *crowd;
 	struct dial_rate dial_rate;
 	struct take_overs take_overs;
@@ -309,6 +311,7 @@ start_door(struct server *s, struct fault *why)
 	    .base = s->base,
 	    .settings = s->settings,
 	    .map = s->map,
+	    .inherited = &s->inherited,
 	    .crowd = s->crowd,
 	    .admit = on_admit,
 	    .arg = s,
@@ -351,6 +354,7 @@ start_admin(struct server *s, uint64_t began_ms, struct fault *why)
 	struct admin_config config = {
 	    .base = s->base,
 	    .socket = s->at_start->admin_socket,
+	    .inherited = inherited_claim(&s->inherited, "admin"),
 	    .workers = s->home_count,
 	    .began_ms = began_ms,
 	    .crowd = s->crowd,
@@ -360,8 +364,11 @@ start_admin(struct server *s, uint64_t began_ms, struct fault *why)
 	};
 	struct fault lack;
 
-	if (!settings_want_admin(s->settings))
+	if (!settings_want_admin(s->settings)) {
+		if (config.inherited >= 0)
+			(void)close(config.inherited);
 		return true;
+	}
 	s->admin = admin_open(&config, &lack);
 	if (s->admin != NULL)
 		return true;
@@ -388,13 +395,25 @@ warn_of_clock(void)
 		    reason_hint(R_CLOCK_WRONG));
 }
 
+/* One line for each, so that the ready line stays one of fixed length. */
+static void
+tell_places(const struct server *s)
+{
+	struct door_place place;
+
+	for (unsigned i = 0; door_place(s->door, i, &place); i++)
+		log_write(LOG_NOTICE, "listening",
+		    "listener=%s address=%s port=%u inherited=%s",
+		    place.listener, place.address, place.port,
+		    place.inherited ? "yes" : "no");
+}
+
 static void
 tell_ready(const struct server *s, unsigned descriptors)
 {
 	uint64_t wanted =
 	    2 * (uint64_t)s->settings->devices_max + DESCRIPTORS_EXTRA;
-	char address[ADDRESS_TEXT];
-	unsigned port;
+	struct door_place place = {.address = "none"};
 
 	if (descriptors < wanted)
 		log_write(LOG_WARNING, "few_descriptors",
@@ -404,11 +423,12 @@ tell_ready(const struct server *s, unsigned descriptors)
 		    reason_hint(R_NO_DESCRIPTORS));
 	reload_warn_insecure(s->settings);
 	warn_of_clock();
-	door_address(s->door, address, &port);
+	tell_places(s);
+	(void)!door_place(s->door, 0, &place);
 	log_write(LOG_NOTICE, "ready",
 	    "address=%s port=%u devices=%zu workers=%u version=%s"
 	    " libevent=%s openssl=\"%s\"",
-	    address, port, credmap_count(s->map), s->home_count,
+	    place.address, place.port, credmap_count(s->map), s->home_count,
 	    PACKAGE_VERSION, event_get_version(),
 	    OpenSSL_version(OPENSSL_VERSION));
 }
@@ -416,6 +436,7 @@ tell_ready(const struct server *s, unsigned descriptors)
 static void
 clean_up(struct server *s)
 {
+	inherited_close(&s->inherited);
 	door_free(&s->door);
 	admin_free(&s->admin);
 	for (unsigned i = 0; i < s->home_count; i++)
@@ -463,6 +484,7 @@ server_run(const struct server_files *files, struct settings *settings,
 	(void)signal(SIGPIPE, SIG_IGN);
 	event_set_log_callback(on_libevent_log);
 	log_set_level(settings->log_level);
+	inherited_take(&s->inherited);
 	s->files = files;
 	s->settings = settings;
 	s->at_start = settings_ref(settings);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "codec/mqtt.h"
 #include "codec/mqtt_connect.h"
+#include "codec/proxy_protocol.h"
 #include "server/first_packet.h"
 #include "server/hasher.h"
 #include "server/suspects.h"
@@ -29,7 +30,9 @@ struct visitor {
 	struct visitors *in;
 	int fd;
 	enum stage stage;
-	struct event io; /* pending only while it is read */
+	const struct listener *at;
+	bool needs_header; /* of the PROXY protocol */
+	struct event io;   /* pending only while it is read */
 	struct event timer;
 	struct buffer bytes;
 	size_t connect_bytes;   /* of them, once it is there */
@@ -47,6 +50,7 @@ struct visitors {
 	struct suspects suspects;
 	struct lingering *lingering;
 	TAILQ_HEAD(, visitor) all; /* who has come last is the last */
+	unsigned count;
 };
 
 /* ---- their end ---- */
@@ -55,6 +59,7 @@ static void
 visitor_free(struct visitor *v)
 {
 	TAILQ_REMOVE(&v->in->all, v, next);
+	v->in->count--;
 	if (v->job != NULL)
 		hasher_forget(v->job);
 	(void)event_del(&v->io);
@@ -355,6 +360,89 @@ judge_anew(struct visitor *v)
 	judge(v, &c, VERDICT_NONE);
 }
 
+/* ---- whose connection it is ---- */
+
+enum reason
+visitors_over_limit(const struct settings *s, const struct crowd_count *now,
+    bool has_address, unsigned slack)
+{
+	if (now->all > s->devices_max + slack)
+		return R_TOO_MANY_DEVICES;
+	if (has_address && s->devices_per_address_max != 0 &&
+	    now->from_address > s->devices_per_address_max + slack)
+		return R_TOO_MANY_FROM_ADDRESS;
+	return R_NONE;
+}
+
+/* Counts it as one from <to>. False without memory: it is gone. */
+static bool
+move(struct visitor *v, const struct peer_name *to)
+{
+	const struct visitors_config *config = &v->in->config;
+	struct crowd_count now;
+	int fd = v->fd;
+
+	crowd_leave(config->crowd, fd);
+	if (!crowd_enter(config->crowd, fd, to->address, &now)) {
+		log_write(LOG_WARNING, "device_refused", "peer=%s reason=%s",
+		    to->text, reason_word(R_OUT_OF_MEMORY));
+		visitor_free(v);
+		(void)close(fd);
+		return false;
+	}
+	log_write(LOG_DEBUG, "proxied", "peer=%s via=%s listener=%s", to->text,
+	    v->from.text, listener_name(v->at));
+	v->from = *to;
+	(void)!network_read(to->address, &v->address);
+	v->too_many = visitors_over_limit(config->settings, &now, true, 0);
+	return true;
+}
+
+/* What the load balancer says itself (a probe of its own) has no source: then
+   the connection is what it looks like. False: it is gone. */
+static bool
+take_source(struct visitor *v, const struct proxy_source *source)
+{
+	struct peer_name from;
+	struct fault why;
+
+	if (source->version != 0) {
+		peer_name_of_source(&from, source);
+		if (!move(v, &from))
+			return false;
+	}
+	if (v->at->allow_from.count == 0 ||
+	    network_list_has(&v->at->allow_from, &v->address))
+		return true;
+	(void)fault_set(
+	    &why, R_LISTENER_NOT_ALLOWED, "listener %s", listener_name(v->at));
+	refuse_unread(v, &why);
+	return false;
+}
+
+/* True when its header is there, and it may go on. */
+static bool
+take_header(struct visitor *v)
+{
+	struct proxy_source source;
+	struct fault why;
+	size_t used;
+
+	switch (
+	    proxy_protocol_read(buffer_span(&v->bytes), &source, &used, &why)) {
+	case PARSE_MORE:
+		return false;
+	case PARSE_BAD:
+		refuse_unread(v, &why);
+		return false;
+	case PARSE_OK:
+		break;
+	}
+	buffer_drop(&v->bytes, used);
+	v->needs_header = false;
+	return take_source(v, &source);
+}
+
 /* ---- its CONNECT ---- */
 
 static void
@@ -390,6 +478,8 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 		refuse_unread(v, &why);
 		return;
 	}
+	if (v->needs_header && !take_header(v))
+		return;
 	switch (first_packet_read(buffer_span(&v->bytes),
 	    v->in->config.settings->connect_max_bytes, &c, &v->connect_bytes,
 	    &why)) {
@@ -428,9 +518,15 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- all of them ---- */
 
+unsigned
+visitors_count(const struct visitors *vs)
+{
+	return vs->count;
+}
+
 bool
-visitors_receive(struct visitors *vs, int fd, const struct peer_name *from,
-    enum reason too_many)
+visitors_receive(struct visitors *vs, int fd, const struct listener *at,
+    const struct peer_name *from, enum reason too_many)
 {
 	struct visitor *v = calloc(1, sizeof(*v));
 	struct fault why;
@@ -442,11 +538,14 @@ visitors_receive(struct visitors *vs, int fd, const struct peer_name *from,
 	}
 	v->in = vs;
 	v->fd = fd;
+	v->at = at;
+	v->needs_header = at->proxy_protocol;
 	v->too_many = too_many;
 	v->from = *from;
 	/* of no address fits no address */
 	(void)!network_read(from->address, &v->address);
 	TAILQ_INSERT_TAIL(&vs->all, v, next);
+	vs->count++;
 	(void)event_assign(
 	    &v->io, vs->config.base, fd, EV_READ | EV_PERSIST, on_readable, v);
 	(void)evtimer_assign(&v->timer, vs->config.base, on_timer, v);

@@ -38,10 +38,24 @@ NODISCARD struct visitors *visitors_new(const struct visitors_config *config);
 /* Dismisses who is left. */
 void visitors_free(struct visitors **vs);
 
-/* Takes over <fd>, which is in the crowd. <too_many>: which limit it is over,
-   R_NONE: none. False without memory: it is closed. */
+/*
+ * Takes over <fd>, which is in the crowd and comes by <at>; of that listener
+ * what may change is read later too. <too_many>: which limit it is over,
+ * R_NONE: none. False without memory: it is closed. By a listener with
+ * proxy_protocol its header is read first, and <from> is what that says; then
+ * the listener's allow_from and the limits are looked at here.
+ */
 NODISCARD bool visitors_receive(struct visitors *vs, int fd,
-    const struct peer_name *from, enum reason too_many);
+    const struct listener *at, const struct peer_name *from,
+    enum reason too_many);
+
+/* Which limit there are more connections than, by over <slack>. Those that come
+   by a Unix socket have no address. */
+enum reason visitors_over_limit(const struct settings *s,
+    const struct crowd_count *now, bool has_address, unsigned slack);
+
+/* How many are here. */
+unsigned visitors_count(const struct visitors *vs);
 
 /* From now on these; the references are taken. Who waits for his password to be
    checked is judged anew. */

@@ -104,3 +104,58 @@ network_has(const struct network *whole, const struct network *part)
 	b = network_cut(part, whole->bits);
 	return memcmp(&a, &b, sizeof(a)) == 0;
 }
+
+bool
+network_list_read(const char *text, struct network_list *out)
+{
+	static const char blanks[] = " \t";
+	char word[NETWORK_TEXT_MAX];
+
+	*out = (struct network_list){0};
+	if (text[strspn(text, blanks)] == '\0')
+		return true;
+	for (;;) {
+		size_t whole, n;
+
+		text += strspn(text, blanks);
+		whole = strcspn(text, ",");
+		n = whole;
+		while (n > 0 && strchr(blanks, text[n - 1]) != NULL)
+			n--;
+		if (n >= sizeof(word) || out->count == NETWORK_LIST_MAX)
+			return false;
+		memcpy(word, text, n);
+		word[n] = '\0';
+		if (!network_read(word, &out->list[out->count]))
+			return false;
+		out->count++;
+		if (text[whole] == '\0')
+			return true;
+		text += whole + 1;
+	}
+}
+
+const char *
+network_list_write(
+    char out[static NETWORK_LIST_TEXT_MAX], const struct network_list *l)
+{
+	size_t n = 0;
+
+	out[0] = '\0';
+	for (unsigned i = 0; i < l->count; i++) {
+		if (i > 0)
+			out[n++] = ',';
+		(void)network_write(out + n, &l->list[i]);
+		n += strlen(out + n);
+	}
+	return out;
+}
+
+bool
+network_list_has(const struct network_list *l, const struct network *part)
+{
+	for (unsigned i = 0; i < l->count; i++)
+		if (network_has(&l->list[i], part))
+			return true;
+	return false;
+}

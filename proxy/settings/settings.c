@@ -30,6 +30,7 @@ enum type {
 	TYPE_TLS_VERSION,
 	TYPE_EGRESS,
 	TYPE_CLOUD,
+	TYPE_NETWORKS,
 	TYPE_RULE
 };
 
@@ -53,7 +54,10 @@ static const struct row rows[] = { ALL_SETTINGS(X) };
 
 #define X(section, key, type, member, def, least, most, live, what)          \
 	ROW_##member,
-enum { SETTINGS(X) ROW_RULES, ROW_COUNT = ROW_RULES + CONTRACT_RULE_COUNT };
+#define LISTENER_ROW(more, key, type, member, def, least, most, live, what)  \
+	ROW_LISTEN_##member,
+enum { LISTENER(LISTENER_ROW, ) ROW_LISTEN_COUNT };
+enum { ROW_LISTEN_LAST = ROW_LISTEN_COUNT - 1, SETTINGS(X) ROW_RULES, ROW_COUNT = ROW_RULES + CONTRACT_RULE_COUNT };
 #undef X
 /* clang-format on */
 
@@ -93,6 +97,7 @@ type_word(enum type type, unsigned i)
 	case TYPE_SECONDS:
 	case TYPE_TRANSPORTS:
 	case TYPE_EGRESS:
+	case TYPE_NETWORKS:
 	case TYPE_RULE:
 		break;
 	}
@@ -164,6 +169,28 @@ egress_of(const struct row *row, const struct settings *s)
 	return (const struct egress *)((const char *)s + row->offset);
 }
 
+static struct network_list *
+networks_at(const struct row *row, struct settings *s)
+{
+	return (struct network_list *)((char *)s + row->offset);
+}
+
+static const struct network_list *
+networks_of(const struct row *row, const struct settings *s)
+{
+	return (const struct network_list *)((const char *)s + row->offset);
+}
+
+/* <row>, which is of [listen], for listener <i>. */
+static struct row
+row_of_listener(const struct row *row, unsigned i)
+{
+	struct row own = *row;
+
+	own.offset += i * sizeof(struct listener);
+	return own;
+}
+
 /* The number or the word's place in a member. */
 static uint64_t
 number_of(const struct row *row, const struct settings *s)
@@ -196,6 +223,7 @@ number_of(const struct row *row, const struct settings *s)
 	case TYPE_PATH:
 	case TYPE_TRANSPORTS:
 	case TYPE_EGRESS:
+	case TYPE_NETWORKS:
 		break;
 	}
 	assert(false); /* neither a number nor a word */
@@ -243,6 +271,7 @@ set_number(const struct row *row, struct settings *s, uint64_t n)
 	case TYPE_PATH:
 	case TYPE_TRANSPORTS:
 	case TYPE_EGRESS:
+	case TYPE_NETWORKS:
 		break;
 	}
 	assert(false); /* neither a number nor a word */
@@ -273,6 +302,9 @@ set(const struct row *row, struct settings *s, const char *text)
 		return transports_read(text, transports_at(row, s));
 	if (row->type == TYPE_EGRESS)
 		return egress_read(egress_at(row, s), text, &word);
+	if (row->type == TYPE_NETWORKS)
+		return strlen(text) < SETTING_TEXT_MAX &&
+		       network_list_read(text, networks_at(row, s));
 	if (row->type == TYPE_RULE)
 		return contract_rule_read(&s->contract, rule_of(row), text);
 	for (unsigned i = 0; (word = type_word(row->type, i)) != NULL; i++) {
@@ -314,6 +346,13 @@ describe(const struct row *row, char *out, size_t size)
 		(void)snprintf(out, size, "%s", TRANSPORTS_ALLOWED);
 		return;
 	}
+	if (row->type == TYPE_NETWORKS) {
+		(void)snprintf(out, size,
+		    "at most %d addresses and prefixes with commas between "
+		    "them, as in 192.0.2.0/24, ::1",
+		    NETWORK_LIST_MAX);
+		return;
+	}
 	if (row->type == TYPE_RULE) {
 		contract_rule_describe(rule_of(row), out, size);
 		return;
@@ -339,10 +378,119 @@ struct loading {
 	const char *path;
 	struct complaints *to;
 	const struct row *section; /* its first row; NULL: not known */
+	unsigned listener;         /* which, when that is [listen] */
 	/* where sections (by their first row) and keys are; 0: not seen */
 	int section_lines[ROW_COUNT];
 	int lines[ROW_COUNT];
+	int listener_sections[LISTENERS_MAX];
+	int listener_lines[LISTENERS_MAX][ROW_LISTEN_COUNT];
 };
+
+/* ---- listeners ---- */
+
+static void
+begin_listener(struct settings *s, unsigned i, const char *section)
+{
+	strcpy(s->listeners[i].section, section);
+	for (unsigned k = 0; k < ROW_LISTEN_COUNT; k++) {
+		struct row row = row_of_listener(&rows[k], i);
+		bool ok = set(&row, s, row.def);
+
+		assert(ok);
+		(void)ok;
+	}
+}
+
+/* Whether <name> is a section of a listener, which is told of then. */
+static bool
+on_listener(struct loading *l, int line, const char *name)
+{
+	struct settings *s = l->s;
+	unsigned i = 0;
+
+	if (!listener_is_section(name))
+		return false;
+	while (
+	    i < s->listener_count && strcmp(s->listeners[i].section, name) != 0)
+		i++;
+	if (i == LISTENERS_MAX) {
+		complain(l->to, l->path, line,
+		    "[%s]: at most %d listeners are allowed", name,
+		    LISTENERS_MAX);
+		return true;
+	}
+	if (i == s->listener_count) {
+		begin_listener(s, i, name);
+		s->listener_count++;
+	}
+	l->section = rows;
+	l->listener = i;
+	if (l->listener_sections[i] != 0)
+		complain(l->to, l->path, line,
+		    "[%s] comes twice, first in line %d: put its keys together",
+		    name, l->listener_sections[i]);
+	else
+		l->listener_sections[i] = line;
+	return true;
+}
+
+/* The line of a key of listener <i>, or of its section. */
+static int
+listener_line(const struct loading *l, unsigned i, const char *key)
+{
+	for (unsigned k = 0; k < ROW_LISTEN_COUNT; k++)
+		if (strcmp(rows[k].key, key) == 0 &&
+		    l->listener_lines[i][k] != 0)
+			return l->listener_lines[i][k];
+	return l->listener_sections[i];
+}
+
+static void
+check_listener(const struct loading *l, unsigned i)
+{
+	const struct listener *listener = &l->s->listeners[i];
+	const int *lines = l->listener_lines[i];
+	char text[LISTENER_FLAW_MAX];
+	const char *key = listener_flaw(listener, text);
+
+	if (key != NULL)
+		complain(l->to, l->path, listener_line(l, i, key), "%s", text);
+	if (i > 0 && lines[ROW_LISTEN_port] == 0 &&
+	    lines[ROW_LISTEN_socket] == 0)
+		complain(l->to, l->path, l->listener_sections[i],
+		    "[%s] needs a port, or a socket", listener->section);
+	for (unsigned other = 0; other < i; other++) {
+		/* [listen] is not there when the file has only others */
+		if (other == 0 && l->listener_sections[0] == 0)
+			continue;
+		if (listener_same_place(&l->s->listeners[other], listener))
+			complain(l->to, l->path, listener_line(l, i, "port"),
+			    "[%s] is at the same place as [%s]",
+			    listener->section, l->s->listeners[other].section);
+	}
+}
+
+static void
+check_listeners(const struct loading *l)
+{
+	for (unsigned i = 0; i < l->s->listener_count; i++)
+		check_listener(l, i);
+}
+
+/* A file that has listeners with names, but no [listen], has no such. */
+static void
+complete_listeners(struct loading *l)
+{
+	struct settings *s = l->s;
+
+	if (s->listener_count == 1 || l->listener_sections[0] != 0)
+		return;
+	s->listener_count--;
+	memmove(s->listeners, s->listeners + 1,
+	    s->listener_count * sizeof(s->listeners[0]));
+}
+
+/* ---- the file ---- */
 
 static void
 on_section(void *arg, int line, const char *name)
@@ -352,6 +500,8 @@ on_section(void *arg, int line, const char *name)
 	int *first;
 
 	l->section = NULL;
+	if (on_listener(l, line, name))
+		return;
 	for (size_t i = 0; i < ROW_COUNT && l->section == NULL; i++)
 		if (strcmp(rows[i].section, name) == 0)
 			l->section = &rows[i];
@@ -421,6 +571,7 @@ on_value(void *arg, int line, const char *name, const char *value)
 {
 	struct loading *l = arg;
 	const struct row *row = NULL;
+	struct row own;
 	int *first;
 
 	if (l->section == NULL)
@@ -434,6 +585,11 @@ on_value(void *arg, int line, const char *name, const char *value)
 		return;
 	}
 	first = &l->lines[row - rows];
+	if (row - rows < ROW_LISTEN_COUNT) {
+		first = &l->listener_lines[l->listener][row - rows];
+		own = row_of_listener(row, l->listener);
+		row = &own;
+	}
 	if (*first != 0) {
 		complain(l->to, l->path, line,
 		    "%s comes twice, first in line %d", name, *first);
@@ -514,6 +670,7 @@ check_rows(const struct loading *l)
 		complain(l->to, l->path, l->lines[ROW_cloud_path],
 		    "path: it starts with / and holds no blanks, no # and "
 		    "ASCII only");
+	check_listeners(l);
 	check_nameservers(l);
 	check_admin_socket(l);
 	check_subprotocol(l, "subprotocol", s->cloud_subprotocol,
@@ -666,6 +823,7 @@ load_all(struct loading *l)
 		complete_contract(l);
 		check_rows(l);
 		place_paths(l);
+		complete_listeners(l);
 		if (l->to->errors == errors) {
 			check_together(l);
 			read_egress_password(l);
@@ -691,7 +849,9 @@ settings_load(const char *path, struct complaints *to)
 	}
 	atomic_init(&shared->refs, 1);
 	l.s = &shared->settings;
-	for (size_t i = 0; i < ROW_COUNT; i++) {
+	begin_listener(l.s, 0, "listen");
+	l.s->listener_count = 1;
+	for (size_t i = ROW_LISTEN_COUNT; i < ROW_COUNT; i++) {
 		bool ok = set(&rows[i], l.s, rows[i].def);
 
 		assert(ok);
@@ -741,10 +901,19 @@ settings_want_admin(const struct settings *s)
 	return strcmp(s->admin_socket, "none") != 0;
 }
 
+const struct listener *
+settings_listener(const struct settings *s, const char *section)
+{
+	for (unsigned i = 0; i < s->listener_count; i++)
+		if (strcmp(s->listeners[i].section, section) == 0)
+			return &s->listeners[i];
+	return NULL;
+}
+
 /* The value as it would stand in the file. */
 static const char *
 show(const struct row *row, const struct settings *s,
-    char out[static SETTING_TEXT_MAX])
+    char out[static NETWORK_LIST_TEXT_MAX])
 {
 	if (is_text(row->type))
 		return text_of(row, s);
@@ -752,6 +921,8 @@ show(const struct row *row, const struct settings *s,
 		return transports_write(transports_of(row, s), out);
 	if (row->type == TYPE_EGRESS)
 		return egress_show(egress_of(row, s), out);
+	if (row->type == TYPE_NETWORKS)
+		return network_list_write(out, networks_of(row, s));
 	if (row->type == TYPE_RULE)
 		return contract_rule_write(&s->contract, rule_of(row), out);
 	if (type_word(row->type, 0) != NULL)
@@ -760,17 +931,22 @@ show(const struct row *row, const struct settings *s,
 	    out, unit_of(row->type), number_of(row, s) * scale(row->type));
 }
 
+/* <row> of <a> and <other>, which is of the same key, of <b>. */
 static bool
-same(const struct row *row, const struct settings *a, const struct settings *b)
+same(const struct row *row, const struct settings *a, const struct row *other,
+    const struct settings *b)
 {
 	if (is_text(row->type))
-		return strcmp(text_of(row, a), text_of(row, b)) == 0;
+		return strcmp(text_of(row, a), text_of(other, b)) == 0;
 	if (row->type == TYPE_TRANSPORTS)
 		return transports_same(
-		    transports_of(row, a), transports_of(row, b));
+		    transports_of(row, a), transports_of(other, b));
 	if (row->type == TYPE_EGRESS)
-		return egress_same(egress_of(row, a), egress_of(row, b));
-	return number_of(row, a) == number_of(row, b);
+		return egress_same(egress_of(row, a), egress_of(other, b));
+	if (row->type == TYPE_NETWORKS)
+		return memcmp(networks_of(row, a), networks_of(other, b),
+			   sizeof(struct network_list)) == 0;
+	return number_of(row, a) == number_of(other, b);
 }
 
 /* Of a rule, that of the cloud that was chosen. */
@@ -781,7 +957,26 @@ has_default(const struct row *row, const struct settings *s)
 
 	if (row->type == TYPE_RULE)
 		return contract_rule_is_plain(&s->contract, rule_of(row));
-	return set(row, &defaults, row->def) && same(row, s, &defaults);
+	return set(row, &defaults, row->def) && same(row, s, row, &defaults);
+}
+
+struct showing {
+	void (*tell)(void *arg, const char *section, const char *key,
+	    const char *value, bool is_default);
+	void *arg;
+};
+
+static void
+show_row(const struct showing *to, const struct row *row,
+    const struct settings *s, const char *section)
+{
+	bool is_default = has_default(row, s);
+	char out[NETWORK_LIST_TEXT_MAX];
+
+	/* "60s" rather than "1m", where the table says so */
+	to->tell(to->arg, section, row->key,
+	    is_default && row->type != TYPE_RULE ? row->def : show(row, s, out),
+	    is_default);
 }
 
 void
@@ -790,24 +985,53 @@ settings_show(const struct settings *s,
 	const char *value, bool is_default),
     void *arg)
 {
-	for (size_t i = 0; i < ROW_COUNT; i++) {
-		const struct row *row = &rows[i];
-		bool is_default = has_default(row, s);
-		char out[SETTING_TEXT_MAX];
+	const struct showing to = {tell, arg};
 
-		/* "60s" rather than "1m", where the table says so */
-		tell(arg, row->section, row->key,
-		    is_default && row->type != TYPE_RULE ? row->def
-							 : show(row, s, out),
-		    is_default);
+	for (unsigned i = 0; i < s->listener_count; i++)
+		for (size_t k = 0; k < ROW_LISTEN_COUNT; k++) {
+			struct row row = row_of_listener(&rows[k], i);
+
+			show_row(&to, &row, s, s->listeners[i].section);
+		}
+	for (size_t i = ROW_LISTEN_COUNT; i < ROW_COUNT; i++)
+		show_row(&to, &rows[i], s, rows[i].section);
+}
+
+/* Those of listeners, by their sections. */
+static void
+fixed_changes_of_listeners(const struct settings *old,
+    const struct settings *fresh,
+    void (*tell)(void *arg, const char *section, const char *key), void *arg)
+{
+	for (unsigned i = 0; i < old->listener_count; i++) {
+		const char *section = old->listeners[i].section;
+		const struct listener *now = settings_listener(fresh, section);
+
+		if (now == NULL) {
+			tell(arg, section, rows[ROW_LISTEN_address].key);
+			continue;
+		}
+		for (size_t k = 0; k < ROW_LISTEN_COUNT; k++) {
+			struct row row = row_of_listener(&rows[k], i);
+			struct row other = row_of_listener(
+			    &rows[k], (unsigned)(now - fresh->listeners));
+
+			if (!row.live && !same(&row, old, &other, fresh))
+				tell(arg, section, row.key);
+		}
 	}
+	for (unsigned i = 0; i < fresh->listener_count; i++)
+		if (settings_listener(old, fresh->listeners[i].section) == NULL)
+			tell(arg, fresh->listeners[i].section,
+			    rows[ROW_LISTEN_address].key);
 }
 
 void
 settings_fixed_changes(const struct settings *old, const struct settings *fresh,
     void (*tell)(void *arg, const char *section, const char *key), void *arg)
 {
-	for (size_t i = 0; i < ROW_COUNT; i++)
-		if (!rows[i].live && !same(&rows[i], old, fresh))
+	fixed_changes_of_listeners(old, fresh, tell, arg);
+	for (size_t i = ROW_LISTEN_COUNT; i < ROW_COUNT; i++)
+		if (!rows[i].live && !same(&rows[i], old, &rows[i], fresh))
 			tell(arg, rows[i].section, rows[i].key);
 }

@@ -13,6 +13,7 @@
 #include "settings/complaints.h"
 #include "settings/contract.h"
 #include "settings/egress.h"
+#include "settings/listener.h"
 #include "settings/transport.h"
 
 #include <stdbool.h>
@@ -36,15 +37,13 @@ enum {
  * time: "250ms", "10s", "5m", "2h"; plain numbers are seconds; kept in
  * milliseconds), SECONDS (the same, kept in seconds), BOOL (yes or no), LEVEL
  * (log level), TRANSPORTS (a list of them), TLS_VERSION (1.2 or 1.3). EGRESS (a
- * proxy as egress_read() takes it), CLOUD (a column of settings/contract.h).
- * Bounds of times are in the unit of the member. The rules of [contract] stand
- * in their own table, see ALL_SETTINGS.
+ * proxy as egress_read() takes it), NETWORKS (a list of addresses and
+ * prefixes), CLOUD (a column of settings/contract.h). Bounds of times are in
+ * the unit of the member. The rules of [contract] stand in their own table, see
+ * ALL_SETTINGS.
  */
 /* clang-format off */
 #define SETTINGS(X) \
-X("listen", "address",         ADDRESS,   listen_address,        "0.0.0.0", 0, 0, false, "the address devices connect to") \
-X("listen", "port",            PORT,      listen_port,           "1883", 0, 65535, false, "the port devices connect to; 0: a free one, which the ready line names") \
-X("listen", "backlog",         COUNT,     listen_backlog,        "1024", 1, 65535, false, "connections that may wait to be accepted") \
 X("cloud", "port",             PORT,      cloud_port,            "443", 1, 65535, true, "the cloud's port, unless a product or device has its own") \
 X("cloud", "mqtts_port",       PORT,      cloud_mqtts_port,      "8883", 1, 65535, true, "the same for transport mqtts") \
 X("cloud", "path",             TEXT,      cloud_path,            "/mqtt", 0, 0, true, "the WebSocket path, unless a product or device has its own") \
@@ -107,9 +106,13 @@ X("reload", "interval",        MS,        reload_interval_ms,    "10s", 0, 36000
 X("admin", "socket",           TEXT,      admin_socket,          ADMIN_SOCKET_DEFAULT, 0, 0, false, "the Unix socket at which the running proxy can be asked; none: no such socket") \
 X("contract", "cloud",         CLOUD,     contract_cloud,        "aliyun", 0, 0, true, "whose rules hold: aliyun, or none for a broker that takes everything")
 
-/* The same, and behind them the rules of [contract], of type RULE: their
+/* The same; before them the keys of [listen], whose members here are those of
+   the first listener; behind them the rules of [contract], of type RULE: their
    default here is that of aliyun, their member is one of a struct contract. */
-#define ALL_SETTINGS(X) SETTINGS(X) CONTRACT(SETTING_OF_RULE, X)
+#define ALL_SETTINGS(X) \
+	LISTENER(SETTING_OF_LISTENER, X) SETTINGS(X) CONTRACT(SETTING_OF_RULE, X)
+#define SETTING_OF_LISTENER(X, key, type, member, def, least, most, live, what) \
+	X("listen", key, type, listeners[0].member, def, least, most, live, what)
 #define SETTING_OF_RULE(X, name, kind, aliyun, none, least, most, live, what) \
 	X("contract", #name, RULE, contract.name, aliyun, least, most, true, what)
 /* clang-format on */
@@ -129,11 +132,15 @@ typedef struct transports setting_TRANSPORTS;
 typedef struct egress setting_EGRESS;
 typedef int setting_TLS_VERSION; /* 0x0303 or 0x0304, as on the wire */
 typedef enum contract_cloud setting_CLOUD;
+typedef struct network_list setting_NETWORKS;
 typedef uint32_t setting_RULE;
 
 #define X(section, key, type, member, def, least, most, live, what)            \
 	setting_##type member;
 struct settings {
+	/* [listen] first, unless there are only others */
+	struct listener listeners[LISTENERS_MAX];
+	unsigned listener_count; /* at least 1 */
 	SETTINGS(X)
 	struct contract contract;
 	struct egress_environment egress_environment;
@@ -155,8 +162,14 @@ const struct egress *egress_for(
 /* Whether there is to be an admin socket. */
 bool settings_want_admin(const struct settings *s);
 
+/* The listener of that section ("listen", "listen:NAME"); NULL: none is. */
+const struct listener *settings_listener(
+    const struct settings *s, const char *section);
+
 /* Writes "section.key = value" lines for every setting, in table order, to
-   <tell>; values as they would stand in the file. */
+   <tell>, the listeners one after the other; values as they would stand in the
+   file. A section's name is one pointer for all of its keys, valid as long as
+   <s>. */
 void settings_show(const struct settings *s,
     void (*tell)(void *arg, const char *section, const char *key,
 	const char *value, bool is_default),
@@ -164,7 +177,8 @@ void settings_show(const struct settings *s,
 
 /*
  * Names the settings that differ between <old> and <fresh> and cannot change
- * while running (the row says so), one call each.
+ * while running (the row says so), one call each; a listener that only one of
+ * them has by its address.
  */
 void settings_fixed_changes(const struct settings *old,
     const struct settings *fresh,

@@ -72,10 +72,11 @@ class Starter:
         return {name: {**own.get(name, {}), **more.get(name, {})}
                 for name in {**own, **more}}
 
-    def __call__(self, cloud, /, *devices, env=None, **settings):
+    def __call__(self, cloud, /, *devices, env=None, sockets=(), **settings):
         """A running proxy for these entries; settings by section."""
         proxy = Proxy(self._folder / f"proxy-{len(self.proxies)}",
-                      list(devices), self.settings(cloud, settings), env)
+                      list(devices), self.settings(cloud, settings), env,
+                      sockets)
         proxy.start()
         self.proxies.append(proxy)
         return proxy.ready()

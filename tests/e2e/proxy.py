@@ -80,16 +80,18 @@ class Proxy:
     settings: {section: {key: value}} of proxy.ini; without more said it
     listens on 127.0.0.1, a free port, has no admin socket, logs at debug, and
     reads its files again only when told to. devices: see
-    device_sections(). Leaving the context ends the proxy with SIGTERM and
+    device_sections(). sockets: (name, listening socket) each, handed over as
+    systemd does it. Leaving the context ends the proxy with SIGTERM and
     demands exit code 0, no report of a sanitizer and no secret in the log.
     """
 
-    def __init__(self, folder, devices, settings=None, env=None):
+    def __init__(self, folder, devices, settings=None, env=None, sockets=()):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = None
         self.process = None
         self._env = env or {}
+        self._sockets = sockets
         self._secrets = set()
         self._lines = []        # raw
         self._log = []          # dicts
@@ -136,14 +138,30 @@ class Proxy:
         self.process = subprocess.Popen(
             # not to be left behind when the tests are killed; what may be
             # preloaded is for the proxy alone
-            ["setpriv", "--pdeathsig", "KILL",
+            [*self._hand_over(), "setpriv", "--pdeathsig", "KILL",
              "env", *(f"{name}={text}" for name, text in self._env.items()),
              program(), "run", "--config", str(self.folder / "proxy.ini")],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            env=environment())
+            env=environment(),
+            pass_fds=[socket.fileno() for _, socket in self._sockets])
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         return self
+
+    def _hand_over(self):
+        """What puts the sockets where sd_listen_fds(3) wants them."""
+        if not self._sockets:
+            return []
+        # first out of the way: the places may be those of others
+        moves = [f"{50 + i}<&{socket.fileno()}"
+                 for i, (_, socket) in enumerate(self._sockets)]
+        moves += [f"{3 + i}<&{50 + i} {50 + i}<&-"
+                  for i in range(len(self._sockets))]
+        names = ":".join(name for name, _ in self._sockets)
+        return ["bash", "-c",
+                f"exec {' '.join(moves)}; LISTEN_PID=$$"
+                f" LISTEN_FDS={len(self._sockets)} LISTEN_FDNAMES={names}"
+                ' exec "$@"', "bash"]
 
     def ready(self):
         """Waits until devices may connect."""

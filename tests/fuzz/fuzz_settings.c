@@ -12,7 +12,7 @@
 struct shown {
 	const char *section; /* of the line before */
 	size_t n;
-	char text[16 * 1024];
+	char text[64 * 1024];
 };
 
 static void

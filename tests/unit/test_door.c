@@ -140,17 +140,16 @@ set_up(void **state)
 	    "host = 127.0.0.1\n";
 	struct entrance *e = calloc(1, sizeof(*e));
 	struct door_config config = {.admit = on_admit, .arg = e};
-	char address[ADDRESS_TEXT];
+	struct door_place place;
 	struct fault why;
-	unsigned port;
 
 	if (e == NULL)
 		return -1;
 	*state = e;
 	fail_nothing();
 	rig_open(&e->rig);
-	e->rig.settings->listen_port = 0;
-	(void)strcpy(e->rig.settings->listen_address, "127.0.0.1");
+	e->rig.settings->listeners[0].port = 0;
+	(void)strcpy(e->rig.settings->listeners[0].address, "127.0.0.1");
 	e->map = credmap_load(scratch_write(e->rig.scratch, "devices.ini",
 				  span_of_string(devices)),
 	    e->rig.settings, &e->rig.scratch->complaints);
@@ -160,8 +159,8 @@ set_up(void **state)
 	config.map = e->map;
 	config.crowd = e->crowd;
 	e->door = door_open(&config, &why);
-	door_address(e->door, address, &port);
-	e->port = (uint16_t)port;
+	assert_true(door_place(e->door, 0, &place));
+	e->port = (uint16_t)place.port;
 	e->log = memfd_create("log", MFD_CLOEXEC);
 	e->stderr_kept = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	(void)dup2(e->log, STDERR_FILENO);

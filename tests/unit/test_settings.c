@@ -59,8 +59,8 @@ test_defaults_are_those_of_the_table(void **state)
 	settings_show(empty, on_show, NULL);
 	assert_string_equal(shown, want);
 	/* and as the program sees them */
-	assert_string_equal(settings->listen_address, "0.0.0.0");
-	assert_int_equal(settings->listen_port, 1883);
+	assert_string_equal(settings->listeners[0].address, "0.0.0.0");
+	assert_int_equal(settings->listeners[0].port, 1883);
 	assert_int_equal(settings->contract.keep_alive_max, 1200);
 	assert_int_equal(settings->ping_interval_ms, 60000);
 	assert_int_equal(settings->ping_interval_min_ms, 20000);
@@ -122,8 +122,8 @@ test_reads_every_type(void **state)
 	    "[log]\nlevel = debug\n[contract]\nkeep_alive_min = 2m\n");
 
 	assert_non_null(settings);
-	assert_string_equal(settings->listen_address, "10.1.2.3");
-	assert_int_equal(settings->listen_port, 0);
+	assert_string_equal(settings->listeners[0].address, "10.1.2.3");
+	assert_int_equal(settings->listeners[0].port, 0);
 	assert_string_equal(settings->cloud_path, "/a/b?c=d");
 	assert_int_equal(settings->cloud_transports.order[0], TRANSPORT_WS);
 	assert_string_equal(settings->cloud_subprotocol, "");
@@ -156,6 +156,95 @@ test_reads_every_type(void **state)
 	assert_non_null(strstr(shown, "tls.verify=no!\n"));
 	assert_non_null(strstr(shown, "log.level=debug!\n"));
 	settings_unref(settings);
+}
+
+/* Listeners with names: each as [listen] but for what it says itself. */
+static void
+test_listeners(void **state)
+{
+	static const char text[] =
+	    "[listen]\nport = 1884\n"
+	    "[listen:plc]\naddress = ::1\nport = 1885\ninterface = eth1\n"
+	    "allow_from = 192.168.1.0/24,  ::1\n"
+	    "[listen:local]\nsocket = /run/x.sock\n"
+	    "[listen:balancer]\nport = 0\nproxy_protocol = yes\n"
+	    "proxy_from = 10.0.0.7\n";
+	struct scratch *s = *state;
+	struct settings *settings = load(s, text);
+	struct settings *others = load(s, strchr(text, ']') + 14);
+	const struct listener *l;
+	struct network from;
+
+	assert_told(s, "");
+	assert_non_null(settings);
+	assert_int_equal(settings->listener_count, 4);
+	assert_string_equal(listener_name(&settings->listeners[0]), "listen");
+	assert_int_equal(settings->listeners[0].port, 1884);
+	l = settings_listener(settings, "listen:plc");
+	assert_non_null(l);
+	assert_string_equal(listener_name(l), "plc");
+	assert_string_equal(l->address, "::1");
+	assert_string_equal(l->interface, "eth1");
+	assert_int_equal(l->backlog, 1024);
+	assert_true(network_read("192.168.1.77", &from));
+	assert_true(network_list_has(&l->allow_from, &from));
+	assert_true(network_read("192.168.2.1", &from));
+	assert_false(network_list_has(&l->allow_from, &from));
+	assert_true(
+	    settings_listener(settings, "listen:balancer")->proxy_protocol);
+	assert_null(settings_listener(settings, "listen:none"));
+	/* without [listen] there is none */
+	assert_non_null(others);
+	assert_int_equal(others->listener_count, 3);
+	assert_string_equal(others->listeners[0].section, "listen:plc");
+	shown[0] = '\0';
+	settings_show(others, on_show, NULL);
+	assert_ptr_equal(strstr(shown, "listen:plc.address=::1!\n"), shown);
+	assert_non_null(
+	    strstr(shown, "listen:plc.allow_from=192.168.1.0/24,::1!\n"));
+	shown[0] = '\0';
+	settings_fixed_changes(settings, others, on_fixed, NULL);
+	assert_string_equal(shown, "listen.address ");
+	shown[0] = '\0';
+	settings_fixed_changes(others, settings, on_fixed, NULL);
+	assert_string_equal(shown, "listen.address ");
+	settings_unref(others);
+	settings_unref(settings);
+}
+
+static void
+test_wrong_listeners(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *told;
+	} cases[] = {
+	    {"[listen:]\nport = 1\n", "there is no section [listen:]"},
+	    {"[listen:a b]\nport = 1\n", "there is no section [listen:a b]"},
+	    {"[listen:listen]\nport = 1\n",
+		"there is no section [listen:listen]"},
+	    {"[listen:a]\nbacklog = 1\n",
+		"error 1: [listen:a] needs a port, or a socket"},
+	    {"[listen:a]\nport = 1\n[cloud]\n[listen:a]\n",
+		"error 4: [listen:a] comes twice, first in line 1"},
+	    {"[listen]\n[listen:a]\nport = 1883\n",
+		"error 3: [listen:a] is at the same place as [listen]"},
+	    {"[listen:a]\nport = 1\nproxy_protocol = yes\n",
+		"error 3: proxy_protocol: set proxy_from"},
+	    {"[listen:a]\nsocket = x.sock\n", "error 2: socket: a path of"},
+	    {"[listen:a]\nsocket = /x\nallow_from = ::1\n",
+		"error 3: allow_from: who comes by a Unix socket"},
+	    {"[listen]\nallow_from = 10.0.0.0/8 ::1\n",
+		"error 2: allow_from = 10.0.0.0/8 ::1: allowed is at most 8"},
+	    {"[listen]\ninterface = a/b\n", "error 2: interface: the name of"},
+	};
+	struct scratch *s = *state;
+
+	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+		assert_null(load(s, cases[i].text));
+		assert_told_once(s, cases[i].told);
+		scratch_reset(s);
+	}
 }
 
 /* What is shown, read as a file, gives the same. */
@@ -285,6 +374,7 @@ test_bounds_are_allowed(void **state)
 #define TRY_ADDRESS(a, b, c) (void)(c)
 #define TRY_PATH(a, b, c) (void)(c)
 #define TRY_BOOL(a, b, c) (void)(c)
+#define TRY_NETWORKS(a, b, c) (void)(c)
 #define TRY_LEVEL(a, b, c) (void)(c)
 #define TRY_TRANSPORTS(a, b, c) (void)(c)
 #define TRY_TLS_VERSION(a, b, c) (void)(c)
@@ -589,6 +679,8 @@ main(void)
 	    TEST(test_defaults_are_those_of_the_table),
 	    TEST(test_table_is_in_order),
 	    TEST(test_reads_every_type),
+	    TEST(test_listeners),
+	    TEST(test_wrong_listeners),
 	    TEST(test_what_is_shown_can_be_read),
 	    TEST(test_refuses_values_with_their_range),
 	    TEST(test_bounds_are_allowed),
