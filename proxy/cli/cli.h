@@ -136,6 +136,11 @@ NODISCARD bool cli_load_watched(const struct cli_options *o,
     void (*on_file)(void *arg, const char *path), void *arg,
     struct settings **settings, struct credmap **map);
 
+/* As cli_load_watched(), but the map need not be there (credmap_await()). */
+NODISCARD bool cli_load_to_run(const struct cli_options *o,
+    void (*on_file)(void *arg, const char *path), void *arg,
+    struct settings **settings, struct credmap **map);
+
 /* A member of struct complaints: tells as cli_load() does. */
 void cli_complaint(
     void *arg, bool is_error, const char *path, int line, const char *text);

@@ -30,7 +30,7 @@ run(const struct cli_options *o)
 		cli_tell("out of memory");
 		return CLI_FAILED;
 	}
-	if (!cli_load_watched(o, on_file, &watching, &settings, &map)) {
+	if (!cli_load_to_run(o, on_file, &watching, &settings, &map)) {
 		watch_free(&watching.watch);
 		return CLI_REFUSED;
 	}
@@ -52,7 +52,14 @@ static const char help[] =
 "Both files and all they name are watched, and read again when one changes;\n"
 "when they have errors the old ones stay in use.\n"
 "\n"
+"A devices.ini that is not there is waited for: until it comes every device\n"
+"is refused.\n"
+"\n"
 "SIGHUP   reads them again at once\n"
+"SIGUSR1  opens [log] file again\n"
+"SIGUSR2  starts the program file anew on the same listening sockets; when that\n"
+"         one is ready, sessions here end one after the other, and their\n"
+"         devices come back to it\n"
 "SIGTERM, SIGINT\n"
 "         end all sessions in order, then the proxy; a second one at once\n"
 "\n"

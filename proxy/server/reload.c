@@ -92,7 +92,9 @@ load(struct reload *r, const struct server_files *files,
 	defaults = r->settings != NULL ? settings_ref(r->settings)
 				       : settings_load(NULL, &nobody);
 	if (defaults != NULL)
-		r->map = credmap_load(files->devices, defaults, &to);
+		r->map = credmap_is_missing(present_map)
+			     ? credmap_await(files->devices, defaults, &to)
+			     : credmap_load(files->devices, defaults, &to);
 	settings_unref(defaults);
 	trust_files(r->settings != NULL ? r->settings : present_settings,
 	    on_file, reading);

@@ -34,8 +34,8 @@ struct reload {
 /*
  * Reads. <present> is what is in use now: the trust files of its settings are
  * watched when the new settings are no good, and a map that has lost all its
- * devices is refused. Adds every file it looks into to <watch>, before it does.
- * NULL without memory.
+ * devices is refused; one that was not there need not be there now. Adds every
+ * file it looks into to <watch>, before it does. NULL without memory.
  */
 NODISCARD struct reload *reload_read(const struct server_files *files,
     const struct settings *present_settings, const struct credmap *present_map,

@@ -219,6 +219,8 @@ may_enter(const struct visitor *v, const struct mqtt_connect *c,
 {
 	enum reason refused;
 
+	if (entry == NULL && credmap_is_missing(v->in->config.map))
+		return fault_set(why, R_NO_MAP, "%s", "");
 	if (entry == NULL)
 		return fault_set(why, R_UNKNOWN_DEVICE,
 		    "no entry of devices.ini answers to it");

@@ -51,6 +51,7 @@ struct block {
 
 struct credmap {
 	atomic_uint refs;
+	bool missing;
 	struct credential *entries;
 	size_t count;
 	size_t cap;
@@ -183,6 +184,18 @@ credmap_unref(struct credmap *map)
 	free(map->topics);
 	free(map->slots);
 	free(map);
+}
+
+void
+credmap_set_missing(struct credmap *map)
+{
+	map->missing = true;
+}
+
+bool
+credmap_is_missing(const struct credmap *map)
+{
+	return map->missing;
 }
 
 bool

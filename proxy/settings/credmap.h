@@ -180,6 +180,13 @@ struct credmap;
  */
 NODISCARD struct credmap *credmap_load(
     const char *path, const struct settings *defaults, struct complaints *to);
+
+/* The same, but a file that is not there is no error: it gives a map without
+   entries, of which credmap_is_missing() says so, and a warning. */
+NODISCARD struct credmap *credmap_await(
+    const char *path, const struct settings *defaults, struct complaints *to);
+bool credmap_is_missing(const struct credmap *map);
+
 struct credmap *credmap_ref(struct credmap *map);
 void credmap_unref(struct credmap *map); /* NULL is fine */
 

@@ -14,6 +14,9 @@
 /* An empty map with one reference. NULL without memory. */
 NODISCARD struct credmap *credmap_new(void);
 
+/* Its file is not there. */
+void credmap_set_missing(struct credmap *map);
+
 /* One more entry, all zero; it may move at the next call. NULL without
    memory. */
 NODISCARD struct credential *credmap_add(struct credmap *map);

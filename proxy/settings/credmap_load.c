@@ -1,11 +1,14 @@
 #include "settings/credmap.h"
 
+#include "settings/credmap_build.h"
 #include "settings/credmap_parts.h"
 #include "settings/file.h"
 #include "settings/ini.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 bool
 loading_grow(
@@ -104,4 +107,38 @@ credmap_load(
 		return map;
 	credmap_unref(map);
 	return NULL;
+}
+
+/* Nobody is there to clash. */
+static void
+on_no_clash(void *arg, enum clash what, const struct credential *later,
+    const struct credential *first)
+{
+	(void)arg;
+	(void)what;
+	(void)later;
+	(void)first;
+}
+
+struct credmap *
+credmap_await(
+    const char *path, const struct settings *defaults, struct complaints *to)
+{
+	struct credmap *map;
+
+	/* before the look, so that its coming is noticed in any case */
+	if (to->on_file != NULL)
+		to->on_file(to->arg, path);
+	if (access(file_really_read(path, to), F_OK) == 0 || errno != ENOENT)
+		return credmap_load(path, defaults, to);
+	map = credmap_new();
+	if (map == NULL || !credmap_index(map, on_no_clash, NULL)) {
+		complain(to, path, 0, "out of memory");
+		credmap_unref(map);
+		return NULL;
+	}
+	credmap_set_missing(map);
+	warn_of(to, path, 0,
+	    "is not there yet: every device is refused until it is");
+	return map;
 }

@@ -148,7 +148,10 @@ grep -q '^wrong-devices\.ini:2: error: ' err ||
 silent out
 expect 3 check --config nowhere.ini --devices devices.ini
 says err 'nowhere.ini: error: '
-expect 3 run --config proxy.ini --devices nowhere.ini
+# run waits for a map that is not there; one with mistakes is an error
+expect 3 run --config proxy.ini --devices wrong-devices.ini
+says err 'wrong-devices.ini:2: error: '
+expect 3 check --config proxy.ini --devices nowhere.ini
 says err 'nowhere.ini: error: '
 expect 3 sign pump-7 --config wrong.ini --devices devices.ini
 silent out
