@@ -4,6 +4,8 @@
 #include "base/thread.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -34,6 +36,11 @@ static struct {
 
 static atomic_int threshold = LOG_INFO;
 static atomic_bool overruled;
+
+/* Where lines go. The file, once it is there, keeps its descriptor: another one
+   is put under the same number. */
+static atomic_int output = STDERR_FILENO;
+static char file[PATH_MAX];
 
 /* When the writing thread has to give up; 0: never. */
 static atomic_uint_least64_t give_up_ms;
@@ -80,20 +87,60 @@ put(const char *p, size_t n)
 		uint64_t by_ms = atomic_load(&give_up_ms);
 		ssize_t r;
 
-		if (poll(&(struct pollfd){STDERR_FILENO, POLLOUT, 0}, 1, 100) ==
-		    0) {
+		int fd = atomic_load_explicit(&output, memory_order_relaxed);
+
+		if (poll(&(struct pollfd){fd, POLLOUT, 0}, 1, 100) == 0) {
 			if (by_ms != 0 && clock_mono_ms() >= by_ms)
 				return;
 			continue;
 		}
-		r = write(STDERR_FILENO, p, n);
+		r = write(fd, p, n);
 		if (r < 0 && errno != EINTR && errno != EAGAIN)
-			return; /* nobody can be told: standard error is gone */
+			return; /* nobody can be told: it is gone, or full */
 		if (r > 0) {
 			p += r;
 			n -= (size_t)r;
 		}
 	}
+}
+
+/* A FIFO that nobody reads is an error rather than a wait. */
+static int
+open_file(const char *path)
+{
+	return open(path,
+	    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+	    0640);
+}
+
+bool
+log_to_file(const char *path)
+{
+	int fd = open_file(path);
+
+	if (fd < 0)
+		return false;
+	(void)snprintf(file, sizeof(file), "%s", path);
+	atomic_store(&output, fd);
+	return true;
+}
+
+bool
+log_reopen(void)
+{
+	int fd, error;
+	bool ok;
+
+	if (file[0] == '\0')
+		return true;
+	fd = open_file(file);
+	if (fd < 0)
+		return false;
+	ok = dup3(fd, atomic_load(&output), O_CLOEXEC) >= 0;
+	error = errno;
+	(void)close(fd);
+	errno = error;
+	return ok;
 }
 
 static size_t

@@ -1,5 +1,5 @@
 /*
- * log: one event, one line, "key=value", to standard error.
+ * log: one event, one line, "key=value", to standard error, or to a file.
  *
  * Any thread may write. A line is formatted by its writer into a ring; a thread
  * of the log's own takes it from there to the descriptor, so a full pipe never
@@ -42,6 +42,18 @@ struct log_own {
 
 /* As log_set_level(), and from now on no device has a level of its own. */
 void log_overrule(enum log_level level);
+
+/*
+ * From now on lines go to the file <path>, which is made when it is missing
+ * (mode 0640); once, before log_start(). False, with errno: they go where they
+ * went.
+ */
+NODISCARD bool log_to_file(const char *path);
+
+/* Opens the file of log_to_file() again, as whoever has moved the old one away
+   wants it; without one nothing happens. False, with errno: lines go on into
+   the old one. */
+NODISCARD bool log_reopen(void);
 
 /* Starts and ends the writing thread; log_stop() writes what is waiting, for
    at most <bound_ms>. False when no thread can be had. */
