@@ -6,6 +6,7 @@
 #include "server/contest.h"
 #include "server/farewell.h"
 #include "server/identities.h"
+#include "server/pulse.h"
 #include "session/session.h"
 #include "settings/proof.h"
 
@@ -14,7 +15,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { REMAP_TURN = 64 };
+enum { REMAP_TURN = 64, SHED_STEP_MS = 50 };
+
+/* Sessions ended at an even pace. */
+struct shed {
+	struct letter letter;
+	struct event timer;
+	uint64_t over_ms;
+	uint64_t began_ms; /* 0: not at all */
+	size_t all;
+	size_t ended;
+};
 
 struct home {
 	pthread_t thread;
@@ -32,6 +43,9 @@ struct home {
 	size_t remap_left;   /* how many, from the head of the list on */
 	struct letter drain;
 	struct letter stop;
+	struct letter ask;
+	struct pulse_answer *answer; /* while it is asked for */
+	struct shed shed;
 	bool draining;
 	bool drained_told;
 };
@@ -295,6 +309,61 @@ turn_away_waiting(struct home *h)
 	}
 }
 
+/* ---- all sessions, one after the other ---- */
+
+static void
+end_next(struct home *h, const struct fault *why)
+{
+	struct session *s;
+
+	TAILQ_FOREACH (s, &h->sessions, next)
+		if (!s->ended)
+			break;
+	if (s != NULL)
+		session_end(s, why);
+}
+
+/* Those that began meanwhile end with the drain that comes behind it. */
+static void
+on_shed(evutil_socket_t fd, short what, void *arg)
+{
+	const struct timeval step = {.tv_usec = SHED_STEP_MS * 1000};
+	struct home *h = arg;
+	struct shed *shed = &h->shed;
+	uint64_t passed_ms = clock_mono_ms() - shed->began_ms;
+	size_t due = shed->all;
+	struct fault why;
+
+	(void)fd;
+	(void)what;
+	if (passed_ms < shed->over_ms)
+		due = (size_t)(shed->all * passed_ms / shed->over_ms);
+	(void)fault_set(&why, R_DRAINING, "%s", "");
+	for (; shed->ended < due; shed->ended++)
+		end_next(h, &why);
+	if (shed->ended < shed->all)
+		(void)evtimer_add(&shed->timer, &step);
+}
+
+static void
+open_shed(struct letter *letter, void *arg)
+{
+	struct home *h = arg;
+
+	(void)letter;
+	h->shed.began_ms = clock_mono_ms();
+	h->shed.all = h->session_count;
+	on_shed(-1, EV_TIMEOUT, h);
+}
+
+void
+home_shed(struct home *h, uint64_t over_ms)
+{
+	h->shed.over_ms = over_ms;
+	h->shed.letter.open = open_shed;
+	mailbox_post(h->mailbox, &h->shed.letter);
+}
+
 static void
 open_drain(struct letter *letter, void *arg)
 {
@@ -304,6 +373,7 @@ open_drain(struct letter *letter, void *arg)
 
 	(void)letter;
 	h->draining = true;
+	(void)event_del(&h->shed.timer);
 	turn_away_waiting(h);
 	(void)fault_set(&why, R_DRAINING, "%s", "");
 	for (s = TAILQ_FIRST(&h->sessions); s != NULL; s = after) {
@@ -318,6 +388,29 @@ home_drain(struct home *h)
 {
 	h->drain.open = open_drain;
 	mailbox_post(h->mailbox, &h->drain);
+}
+
+static void
+open_ask(struct letter *letter, void *arg)
+{
+	struct home *h = arg;
+	struct pulse_answer *answer = h->answer;
+	struct session *s;
+
+	(void)letter;
+	answer->sessions = h->session_count;
+	answer->online = 0;
+	TAILQ_FOREACH (s, &h->sessions, next)
+		answer->online += s->accepted && !s->ended;
+	mailbox_post(h->config.door, &answer->letter);
+}
+
+void
+home_ask(struct home *h, struct pulse_answer *answer)
+{
+	h->answer = answer;
+	h->ask.open = open_ask;
+	mailbox_post(h->mailbox, &h->ask);
 }
 
 static void
@@ -346,6 +439,7 @@ live(void *arg)
 {
 	struct home *h = arg;
 
+	(void)pthread_setname_np(pthread_self(), "worker");
 	loop_run(h->loop);
 	return NULL;
 }
@@ -366,6 +460,8 @@ home_free(struct home **hp)
 	}
 	turn_away_waiting(h);
 	task_cancel(&h->remap);
+	if (h->loop != NULL)
+		(void)event_del(&h->shed.timer);
 	while ((s = TAILQ_FIRST(&h->sessions)) != NULL) {
 		struct identity *id = s->identity;
 
@@ -415,6 +511,8 @@ furnish(struct home *h)
 	h->env.link.idle_cuts = idle_cuts_new();
 	h->env.link.egress_memory = egress_memory_new();
 	h->env.link.governor = furnish_governor(h);
+	if (h->loop != NULL)
+		(void)evtimer_assign(&h->shed.timer, h->loop->base, on_shed, h);
 	if (h->loop == NULL || h->mailbox == NULL ||
 	    h->env.link.tickets == NULL || h->env.link.holdoffs == NULL ||
 	    h->env.link.habits == NULL || h->env.link.idle_cuts == NULL ||

@@ -41,6 +41,8 @@ struct home_config {
 	struct letter *drained;
 };
 
+struct pulse_answer;
+
 /* Starts the thread. NULL: <why> says what it lacked. */
 NODISCARD struct home *home_start(
     const struct home_config *config, struct fault *why);
@@ -55,6 +57,14 @@ void home_admit(struct home *h, struct knock *k);
    end when their entry says so. False without memory: <h> keeps what it has. */
 NODISCARD bool home_reload(struct home *h, struct settings *settings,
     struct trust *trust, struct credmap *map, size_t kept_max_bytes);
+
+/* Has the home count its sessions into <answer>, and post that to the door:
+   a sign of life. Not again before that has come. */
+void home_ask(struct home *h, struct pulse_answer *answer);
+
+/* Ends its sessions in order, one after the other at an even pace within
+   <over_ms>. Devices may still come. Once. */
+void home_shed(struct home *h, uint64_t over_ms);
 
 /* Ends every session in order; then posts the <drained> letter. */
 void home_drain(struct home *h);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "server/machine.h"
+#include "server/pulse.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -42,9 +43,10 @@ struct keeper {
 	struct event heard; /* by inotify */
 	struct event look;
 	struct event bury;
-	struct letter ask, stop;
-	atomic_bool asked;     /* <ask> is on its way */
-	atomic_bool abandoned; /* nobody waits for an answer any more */
+	struct letter ask, stop, pulse;
+	struct pulse_answer *answer; /* while it is asked for */
+	atomic_bool asked;           /* <ask> is on its way */
+	atomic_bool abandoned;       /* nobody waits for an answer any more */
 	struct watch *watch;
 	uint64_t look_took_ms;            /* the last one */
 	uint64_t changing_since_ms;       /* 0: nothing has changed */
@@ -262,6 +264,24 @@ keeper_ask(struct keeper *k)
 }
 
 static void
+open_pulse(struct letter *letter, void *arg)
+{
+	struct keeper *k = arg;
+
+	(void)letter;
+	if (!atomic_load(&k->abandoned))
+		mailbox_post(k->config.reply_to, &k->answer->letter);
+}
+
+void
+keeper_pulse(struct keeper *k, struct pulse_answer *answer)
+{
+	k->answer = answer;
+	k->pulse.open = open_pulse;
+	mailbox_post(k->mailbox, &k->pulse);
+}
+
+static void
 open_stop(struct letter *letter, void *arg)
 {
 	struct keeper *k = arg;
@@ -287,6 +307,7 @@ live(void *arg)
 {
 	struct keeper *k = arg;
 
+	(void)pthread_setname_np(pthread_self(), "keeper");
 	machine_step_back();
 	wait_for_change(k);
 	(void)event_base_dispatch(k->base);

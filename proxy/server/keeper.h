@@ -14,6 +14,7 @@
 #include "server/reload.h"
 
 struct keeper;
+struct pulse_answer;
 
 /* The keeper holds references on <settings> and <map>; the rest must outlive
    it. */
@@ -37,6 +38,10 @@ NODISCARD struct keeper *keeper_start(const struct keeper_config *config,
 /* Any thread: reads the files again, at once; once for all that ask while it
    reads. */
 void keeper_ask(struct keeper *k);
+
+/* Has it post <answer> to where its reloads go: a sign of life. Not again
+   before that has come. */
+void keeper_pulse(struct keeper *k, struct pulse_answer *answer);
 
 /* Ends the thread and frees it. One that cannot be ended, since a file system
    does not answer, is left to the end of the process. NULL is fine. */

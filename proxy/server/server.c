@@ -3,21 +3,13 @@
 #include "base/clock.h"
 #include "base/escape.h"
 #include "base/log.h"
-#include "base/mailbox.h"
-#include "link/dial_rate.h"
-#include "link/resolver.h"
-#include "link/trust.h"
-#include "server/admin.h"
-#include "server/door.h"
-#include "server/home.h"
-#include "server/keeper.h"
 #include "server/machine.h"
-#include "server/map_state.h"
 #include "server/reload.h"
+#include "server/server_parts.h"
 #include "server/watch.h"
 
+#include <errno.h>
 #include <event2/event.h>
-#include <event2/event_struct.h>
 #include <openssl/crypto.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -25,39 +17,10 @@
 #include <unistd.h>
 
 enum {
-	HOMES_MAX = 256,
 	LOG_STOP_MS = 2000,
 	SHARE_LEAST_SESSIONS = 4,
 	/* descriptors beside two for each session */
 	DESCRIPTORS_EXTRA = 64
-};
-
-struct server {
-	const struct server_files *files;
-	struct settings *settings;
-	struct settings *at_start; /* what cannot change is as it was then */
-	struct credmap *map;
-	struct trust *trust;
-	struct event_base *base;
-	struct mailbox *mailbox;
-	struct event mail;
-	struct event on_term, on_int, on_hup;
-	struct event drain_deadline;
-	struct resolver *resolver;
-	struct door *door;
-	struct home *homes[HOMES_MAX];
-	struct letter drained[HOMES_MAX];
-	unsigned home_count;
-	unsigned homes_drained;
-	struct inherited inherited;
-	struct crowd *crowd;
-	struct dial_rate dial_rate;
-	struct take_overs take_overs;
-	_Atomic uint64_t pings_learned;
-	struct keeper *keeper;
-	struct map_state map_state;
-	struct admin *admin; /* NULL: none is wanted, or can be had */
-	bool draining;
 };
 
 /* ---- devices ---- */
@@ -170,12 +133,14 @@ open_reload(struct letter *letter, void *arg)
 		log_write(LOG_ERROR, "reload_refused",
 		    "hint=\"the files in use before stay in use; mend the"
 		    " lines named above\"");
-	} else if (!s->draining) {
+	} else if (!s->draining && s->leave_by_ms == 0) {
 		adopt(s, r);
 	}
 	reload_free(&r);
+	notify_send(&s->notify, "READY=1");
 }
 
+/* sd_notify(3): the supervisor waits for READY=1 from here on. */
 static void
 on_hangup(evutil_socket_t signal, short what, void *arg)
 {
@@ -183,60 +148,65 @@ on_hangup(evutil_socket_t signal, short what, void *arg)
 
 	(void)signal;
 	(void)what;
-
+	notify_reloading(&s->notify);
 	keeper_ask(s->keeper);
 }
 
-/* ---- end ---- */
+/* ---- log ---- */
 
 static void
-stop_loop(struct server *s)
+on_reopen_log(evutil_socket_t signal, short what, void *arg)
 {
-	(void)event_base_loopbreak(s->base);
-}
-
-static void
-open_drained(struct letter *letter, void *arg)
-{
-	struct server *s = arg;
-
-	(void)letter;
-	if (++s->homes_drained == s->home_count)
-		stop_loop(s);
-}
-
-static void
-on_drain_deadline(evutil_socket_t fd, short what, void *arg)
-{
-	struct server *s = arg;
-
-	(void)fd;
+	(void)signal;
 	(void)what;
-	log_write(LOG_WARNING, "drain_timeout",
-	    "hint=\"the sessions left are cut off\"");
-	stop_loop(s);
+	(void)arg;
+	if (!log_reopen())
+		log_write(LOG_ERROR, "log_not_reopened",
+		    "detail=\"%s\" hint=\"lines go on into the old file\"",
+		    strerror(errno));
+	else
+		log_write(
+		    LOG_NOTICE, "log_reopened", "pid=%ld", (long)getpid());
 }
 
-/* The first signal drains, a second one ends at once. */
+/* ---- signs of life ---- */
+
 static void
-on_terminate(evutil_socket_t signal, short what, void *arg)
+ask_thread(void *arg, unsigned i)
 {
 	struct server *s = arg;
-	uint64_t ms = s->settings->drain_timeout_ms;
-	struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
-	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+	struct pulse_answer *answer = pulse_answer(s->pulse, i);
 
-	(void)what;
-	if (s->draining) {
-		stop_loop(s);
-		return;
-	}
-	s->draining = true;
-	log_write(LOG_NOTICE, "draining", "signal=%d", (int)signal);
-	door_close(s->door);
-	for (unsigned i = 0; i < s->home_count; i++)
-		home_drain(s->homes[i]);
-	(void)evtimer_add(&s->drain_deadline, &tv);
+	if (i < s->home_count)
+		home_ask(s->homes[i], answer);
+	else
+		keeper_pulse(s->keeper, answer);
+}
+
+static size_t
+devices_of_map(void *arg)
+{
+	const struct server *s = arg;
+
+	return credmap_count(s->map);
+}
+
+static bool
+start_pulse(struct server *s, struct fault *why)
+{
+	const struct pulse_config config = {
+	    .base = s->base,
+	    .notify = &s->notify,
+	    .crowd = s->crowd,
+	    .workers = s->home_count,
+	    .ask = ask_thread,
+	    .devices = devices_of_map,
+	    .arg = s,
+	};
+
+	s->pulse = pulse_new(&config);
+	return s->pulse != NULL ||
+	       fault_set(why, R_OUT_OF_MEMORY, "for signs of life");
 }
 
 /* ---- start ---- */
@@ -258,16 +228,13 @@ start_loop(struct server *s, struct fault *why)
 		goto fail;
 	(void)event_assign(&s->mail, s->base, mailbox_fd(s->mailbox),
 	    EV_READ | EV_PERSIST, on_mail, s);
-	(void)evsignal_assign(&s->on_term, s->base, SIGTERM, on_terminate, s);
-	(void)evsignal_assign(&s->on_int, s->base, SIGINT, on_terminate, s);
 	(void)evsignal_assign(&s->on_hup, s->base, SIGHUP, on_hangup, s);
-	(void)evtimer_assign(&s->drain_deadline, s->base, on_drain_deadline, s);
+	(void)evsignal_assign(&s->on_usr1, s->base, SIGUSR1, on_reopen_log, s);
 	s->resolver = resolver_new(s->base, s->settings, NULL);
 	dial_rate_set(&s->dial_rate, s->settings->dial_per_second);
 	if (s->resolver != NULL && event_add(&s->mail, NULL) == 0 &&
-	    event_add(&s->on_term, NULL) == 0 &&
-	    event_add(&s->on_int, NULL) == 0 &&
-	    event_add(&s->on_hup, NULL) == 0)
+	    event_add(&s->on_hup, NULL) == 0 &&
+	    event_add(&s->on_usr1, NULL) == 0 && server_watch_ends(s))
 		return true;
 fail:
 	return fault_set(why, R_OUT_OF_MEMORY,
@@ -294,7 +261,7 @@ start_homes(struct server *s, struct fault *why)
 		wanted = HOMES_MAX;
 	config.kept_max_bytes = kept_share(s->settings, wanted);
 	while (s->home_count < wanted) {
-		s->drained[s->home_count].open = open_drained;
+		s->drained[s->home_count].open = server_open_drained;
 		config.drained = &s->drained[s->home_count];
 		s->homes[s->home_count] = home_start(&config, why);
 		if (s->homes[s->home_count] == NULL)
@@ -302,6 +269,16 @@ start_homes(struct server *s, struct fault *why)
 		s->home_count++;
 	}
 	return true;
+}
+
+static bool
+open_log(const struct server *s, struct fault *why)
+{
+	const char *path = s->settings->log_file;
+
+	return path[0] == '\0' || log_to_file(path) ||
+	       fault_set(why, R_BAD_CONFIG, "[log] file = %s: %s", path,
+		   strerror(errno));
 }
 
 static bool
@@ -425,10 +402,14 @@ tell_ready(const struct server *s, unsigned descriptors)
 	warn_of_clock();
 	tell_places(s);
 	(void)!door_place(s->door, 0, &place);
+	if (credmap_is_missing(s->map))
+		log_write(LOG_WARNING, "map_missing", "file=\"%s\" hint=\"%s\"",
+		    s->files->devices, reason_hint(R_NO_MAP));
 	log_write(LOG_NOTICE, "ready",
-	    "address=%s port=%u devices=%zu workers=%u version=%s"
+	    "address=%s port=%u devices=%zu map=%s workers=%u version=%s"
 	    " libevent=%s openssl=\"%s\"",
-	    place.address, place.port, credmap_count(s->map), s->home_count,
+	    place.address, place.port, credmap_count(s->map),
+	    credmap_is_missing(s->map) ? "missing" : "loaded", s->home_count,
 	    PACKAGE_VERSION, event_get_version(),
 	    OpenSSL_version(OPENSSL_VERSION));
 }
@@ -441,6 +422,8 @@ clean_up(struct server *s)
 	admin_free(&s->admin);
 	for (unsigned i = 0; i < s->home_count; i++)
 		home_stop(s->homes[i]);
+	if (s->pulse != NULL)
+		pulse_stop(s->pulse);
 	if (s->base != NULL && s->mailbox != NULL) {
 		s->draining = true;
 		keeper_stop(&s->keeper);
@@ -448,13 +431,13 @@ clean_up(struct server *s)
 		resolver_free(&s->resolver);
 		mailbox_open_all(s->mailbox, s);
 		(void)event_del(&s->mail);
-		(void)event_del(&s->on_term);
-		(void)event_del(&s->on_int);
 		(void)event_del(&s->on_hup);
-		(void)event_del(&s->drain_deadline);
+		(void)event_del(&s->on_usr1);
+		server_unwatch_ends(s);
 	}
 	for (unsigned i = 0; i < s->home_count; i++)
 		home_free(&s->homes[i]);
+	pulse_free(&s->pulse);
 	crowd_free(&s->crowd);
 	mailbox_free(&s->mailbox);
 	if (s->base != NULL)
@@ -463,7 +446,18 @@ clean_up(struct server *s)
 	credmap_unref(s->map);
 	settings_unref(s->settings);
 	settings_unref(s->at_start);
+	notify_close(&s->notify);
 	libevent_global_shutdown();
+}
+
+/* By its path: what stands there later is the next version. */
+static void
+remember_program(struct server *s)
+{
+	ssize_t n =
+	    readlink("/proc/self/exe", s->program, sizeof(s->program) - 1);
+
+	s->program[n > 0 ? n : 0] = '\0';
 }
 
 bool
@@ -485,21 +479,28 @@ server_run(const struct server_files *files, struct settings *settings,
 	event_set_log_callback(on_libevent_log);
 	log_set_level(settings->log_level);
 	inherited_take(&s->inherited);
+	remember_program(s);
 	s->files = files;
 	s->settings = settings;
 	s->at_start = settings_ref(settings);
 	s->map = map;
 	s->map_state.file = files->devices;
 	map_state_loaded(&s->map_state, credmap_count(map), clock_wall_ms());
-	ok = read_trust(s, watch, why) && start_loop(s, why) &&
-	     start_homes(s, why) && start_admin(s, began_ms, why) &&
-	     start_door(s, why) && start_keeper(s, &watch, why);
+	notify_open(&s->notify);
+	ok = open_log(s, why) && read_trust(s, watch, why) &&
+	     start_loop(s, why) && start_homes(s, why) &&
+	     start_admin(s, began_ms, why) && start_door(s, why) &&
+	     start_keeper(s, &watch, why) && start_pulse(s, why);
 	watch_free(&watch);
 	if (ok) {
 		if (!log_start())
 			log_write(LOG_WARNING, "log_unbuffered", "reason=%s",
 			    reason_word(R_OUT_OF_MEMORY));
 		tell_ready(s, descriptors);
+		/* one that takes over is known to the supervisor as ready */
+		if (!successor_say_ready())
+			notify_send(&s->notify, "READY=1");
+		pulse_start(s->pulse);
 		(void)event_base_dispatch(s->base);
 	}
 	clean_up(s);

@@ -101,7 +101,9 @@ X("limits", "device_write_timeout", MS,   device_write_timeout_ms, "60s", 100, 3
 X("limits", "session_buffer",  BYTES,     session_buffer_bytes,  "512K", 65536, 67108864, true, "kept for one session at most, both ways together") \
 X("limits", "total_buffer",    BYTES,     total_buffer_bytes,    "128M", 1048576, 17179869184, true, "kept for all sessions at most; each worker has its share of it, but never less than four times session_buffer") \
 X("limits", "drain_timeout",   MS,        drain_timeout_ms,      "10s", 0, 600000, true, "for all sessions to end in order at shutdown") \
+X("limits", "handover_timeout", MS,       handover_timeout_ms,   "2m", 0, 3600000, true, "for the devices of a process that hands over to another one (SIGUSR2): they are ended at the pace of [dial] per_second, faster if that would take longer than this") \
 X("log", "level",              LEVEL,     log_level,             "info", 0, 0, true, "error, warning, notice, info or debug") \
+X("log", "file",               PATH,      log_file,              "", 0, 0, false, "a file to log to instead of standard error; SIGUSR1 opens it again") \
 X("reload", "interval",        MS,        reload_interval_ms,    "10s", 0, 3600000, true, "how often to look whether a file has changed whose changes are not heard of, and reload then; 0: never watch any file") \
 X("admin", "socket",           TEXT,      admin_socket,          ADMIN_SOCKET_DEFAULT, 0, 0, false, "the Unix socket at which the running proxy can be asked; none: no such socket") \
 X("contract", "cloud",         CLOUD,     contract_cloud,        "aliyun", 0, 0, true, "whose rules hold: aliyun, or none for a broker that takes everything")
