@@ -91,8 +91,8 @@ listening_open(
 	if (fd >= 0)
 		(void)close(fd);
 	(void)fault_set(why, R_CANNOT_LISTEN,
-	    "[%s]: cannot listen on %s port %u%s%s: %s%s", l->section,
-	    l->address, l->port, l->interface[0] != '\0' ? " of " : "",
+	    "[%s] port = %u: cannot listen on %s%s%s: %s%s", l->section,
+	    l->port, l->address, l->interface[0] != '\0' ? " of " : "",
 	    l->interface, strerror(error), advice(error, l));
 	return -1;
 }

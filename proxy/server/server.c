@@ -391,6 +391,7 @@ tell_ready(const struct server *s, unsigned descriptors)
 	uint64_t wanted =
 	    2 * (uint64_t)s->settings->devices_max + DESCRIPTORS_EXTRA;
 	struct door_place place = {.address = "none"};
+	char file[160];
 
 	if (descriptors < wanted)
 		log_write(LOG_WARNING, "few_descriptors",
@@ -404,7 +405,9 @@ tell_ready(const struct server *s, unsigned descriptors)
 	(void)!door_place(s->door, 0, &place);
 	if (credmap_is_missing(s->map))
 		log_write(LOG_WARNING, "map_missing", "file=\"%s\" hint=\"%s\"",
-		    s->files->devices, reason_hint(R_NO_MAP));
+		    escape(
+			file, sizeof(file), span_of_string(s->files->devices)),
+		    reason_hint(R_NO_MAP));
 	log_write(LOG_NOTICE, "ready",
 	    "address=%s port=%u devices=%zu map=%s workers=%u version=%s"
 	    " libevent=%s openssl=\"%s\"",
