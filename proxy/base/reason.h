@@ -91,7 +91,7 @@ X(R_EGRESS_BAD_ANSWER,    "egress_bad_answer",    3, 0x88, 0x89, "is [egress] pr
 X(R_MESSAGE_TOO_BIG,      "message_too_big",      0, 0x00, 0x95, "the cloud takes no message as big as this one of the device ([contract] message_max)")                     \
 X(R_TOPIC_REFUSED,        "topic_refused",        0, 0x00, 0x90, "the cloud takes no topic as long as this one of the device ([contract] topic_max, topic_slashes_max)")                     \
 X(R_TOPIC_UNMAPPED,      "topic_unmapped",       0, 0x00, 0x90, "no rule (topic.N. in devices.ini) maps this topic of the device; mqtt-wss-proxy topic says what it does with it")                     \
-X(R_QOS_REFUSED,          "qos_refused",          0, 0x00, 0x9B, "the cloud has no QoS 2, and qos2 = refuse does not let the proxy stand in for it")                     \
+X(R_QOS_REFUSED,          "qos_refused",          5, 0x9B, 0x9B, "the cloud has no QoS 2, and qos2 = refuse does not let the proxy stand in for it")                     \
 /* the proxy itself */                                                                                                                  \
 X(R_DRAINING,             "draining",             3, 0x88, 0x8B, "the proxy is shutting down")                                         \
 X(R_ENTRY_REMOVED,        "entry_removed",        5, 0x87, 0x87, "the device's entry was taken out of devices.ini")                    \

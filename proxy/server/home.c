@@ -136,6 +136,15 @@ remap_waiting(struct home *h, struct identity *id)
 	k->map = credmap_ref(h->map);
 }
 
+/* Of a device that is not in the map any more nothing is remembered. */
+static void
+forget_if_removed(const struct home *h, struct identity *id)
+{
+	if (h->map != NULL && credmap_by_identity(h->map, id->product_key,
+				  id->device_name) == NULL)
+		device_memory_free(&id->memory);
+}
+
 /* A session has closed both its sides; runs between two turns of the loop. */
 static void
 on_dead(void *arg, struct session *s)
@@ -148,6 +157,7 @@ on_dead(void *arg, struct session *s)
 	h->session_count--;
 	session_free(&s);
 	id->session = NULL;
+	forget_if_removed(h, id);
 	remap_waiting(h, id);
 	k = id->waiting;
 	id->waiting = NULL;

@@ -48,6 +48,15 @@ keep_auth_method(struct session *s, struct span properties)
 	       buffer_append(&s->auth_method, p.whole);
 }
 
+/* A will is a message like any other (MQTT-3.2.2-12). */
+static bool
+is_will_refused(const struct session *s, const struct mqtt_connect *c)
+{
+	return c->has_will && c->will_qos == 2 &&
+	       s->entry->contract->qos_max < 2 &&
+	       s->entry->policies.qos2 == QOS2_REFUSE;
+}
+
 struct session *
 session_new(
     struct session_env *env, struct knock *k, struct device_memory *memory)
@@ -90,7 +99,11 @@ session_new(
 	session_begin_pace(s);
 	buffer_wipe(&k->bytes);
 	free(k);
-	link_dial(&s->link, s->entry, s->level);
+	link_retarget(&s->link, s->entry);
+	if (is_will_refused(s, &connect))
+		session_end_for(s, R_QOS_REFUSED, "of its will");
+	else
+		link_dial(&s->link, s->entry, s->level);
 	return s;
 fail:
 	buffer_free(&pipelined);

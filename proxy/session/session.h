@@ -127,7 +127,7 @@ struct session {
 			       or not the device waits; 0: none is under way */
 	uint64_t up_left;   /* of a packet that travels in fragments */
 	bool up_dropped;    /* it does not go up */
-	unsigned refused;   /* QoS 0 that the cloud would not take */
+	unsigned refused;   /* messages that the cloud would not take */
 	unsigned filters_refused;
 	unsigned retain_cleared;
 	uint64_t retained_dropped; /* for want of space */

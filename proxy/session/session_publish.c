@@ -49,15 +49,15 @@ refuse(struct session *s, const struct mqtt_packet *p, uint8_t code,
 	    .reason_code = code};
 	uint8_t out[MQTT_SMALL_MAX];
 
-	if (p->qos == 0) {
-		if (s->refused++ == 0)
-			SLOG(LOG_WARNING, s, "message_dropped",
-			    "reason=%s detail=\"%s\" hint=\"%s\"",
-			    reason_word(why->why), why->text,
-			    reason_hint(why->why));
-	} else if (s->level < 5) {
+	if (p->qos > 0 && s->level < 5) {
 		session_end(s, why);
-	} else {
+		return;
+	}
+	if (s->refused++ == 0)
+		SLOG(LOG_WARNING, s, "message_dropped",
+		    "reason=%s detail=\"%s\" hint=\"%s\"",
+		    reason_word(why->why), why->text, reason_hint(why->why));
+	if (p->qos > 0) {
 		mqtt_packet_write(&answer, s->level, out);
 		device_write(&s->device,
 		    (struct span){out, mqtt_packet_size(&answer, s->level)});

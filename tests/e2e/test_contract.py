@@ -150,6 +150,20 @@ def test_qos2_refused(cloud, strict, start, dial, level, told):
     assert payloads(cloud, entry) == ["x"]
 
 
+@pytest.mark.parametrize("level, told", [(3, 5), (4, 5), (5, 0x9B)])
+def test_will_at_qos2_refused(cloud, strict, start, dial, level, told):
+    """It is a message like any other."""
+    entry = strict(qos2="refuse")
+    proxy = start(cloud, entry)
+    device = dial(proxy)
+    device.send_connect(entry["label"], level,
+                        will=(topic_of(entry), "gone", 2))
+    assert device.connack().code == told
+    assert device.until_closed() == []
+    assert proxy.wait_log("session_end")["reason"] == "qos_refused"
+    assert not cloud.decisions("login", entry)
+
+
 # ---- topic filters ----
 
 @LEVELS

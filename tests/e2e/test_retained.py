@@ -163,6 +163,23 @@ def test_mapped_topics(cloud, stores, start, dial, level):
     is_told_nothing(later)
 
 
+def test_removed_device(cloud, stores, start, dial):
+    """leaves nothing behind, also when its session ends by that."""
+    entry, other = stores(), stores()
+    proxy = start(cloud, entry, other)
+    device = come(dial, proxy, entry)
+    retain(device, topic_of(entry), "old")
+    proxy.set_devices([other])
+    proxy.reload()
+    device.until_closed()
+    proxy.wait_log("session_end", reason="entry_removed")
+    proxy.set_devices([entry, other])
+    proxy.reload()
+    again = come(dial, proxy, entry)
+    again.subscribe(topic_of(entry))
+    is_told_nothing(again)
+
+
 def test_reload(cloud, stores, start, dial):
     """That switches it off empties the store, of who is there and of who is
     not."""
