@@ -49,6 +49,7 @@ need_packages() {
 		apt-get -qy install --no-install-recommends "${missing[@]}" ||
 		die "apt-get could not install ${missing[*]}"
 	stop_service mosquitto mosquitto
+	stop_service haproxy haproxy
 	stop_service squid squid-openssl
 }
 

@@ -1,0 +1,95 @@
+"""What ships beside the program: manifests, units, HAProxy's configuration."""
+
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def run(*words, **more):
+    return subprocess.run(words, capture_output=True, text=True, timeout=60,
+                          check=False, **more)
+
+
+# ---- Kubernetes
+
+@pytest.fixture(name="objects")
+def read_objects():
+    yaml = pytest.importorskip("yaml")
+    text = (ROOT / "docker/kubernetes.yaml").read_text(encoding="utf-8")
+    objects = [o for o in yaml.safe_load_all(text) if o]
+    for o in objects:
+        assert set(o) == {"apiVersion", "kind", "metadata", "spec"}
+    return {(o["kind"], o["metadata"]["name"]): o["spec"] for o in objects}
+
+
+def pods(objects):
+    return {key: spec["template"] for key, spec in objects.items()
+            if "template" in spec}
+
+
+def test_pods_have_no_rights(objects):
+    assert len(pods(objects)) == 2
+    for pod in pods(objects).values():
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert pod["spec"]["securityContext"]["runAsUser"] > 0
+        assert pod["spec"]["automountServiceAccountToken"] is False
+        for container in pod["spec"]["containers"]:
+            rights = container["securityContext"]
+            assert rights["allowPrivilegeEscalation"] is False
+            assert rights["readOnlyRootFilesystem"] is True
+            assert rights["capabilities"] == {"drop": ["ALL"]}
+            assert "memory" in container["resources"]["limits"]
+            assert "readinessProbe" in container
+
+
+def test_selectors_find_their_pods(objects):
+    labels = [pod["metadata"]["labels"] for pod in pods(objects).values()]
+    for (kind, _), spec in objects.items():
+        wanted = spec["selector"]
+        if kind != "Service":
+            wanted = wanted["matchLabels"]
+        assert wanted in labels
+    for (kind, name), pod in pods(objects).items():
+        spec = objects[kind, name]
+        assert spec["selector"]["matchLabels"] == pod["metadata"]["labels"]
+
+
+def test_mounts_are_volumes(objects):
+    for pod in pods(objects).values():
+        volumes = {v["name"] for v in pod["spec"]["volumes"]}
+        for container in pod["spec"]["containers"]:
+            mounts = {m["name"] for m in container["volumeMounts"]}
+            assert mounts == volumes
+
+
+def test_haproxy_knows_every_proxy(objects):
+    proxies = objects["StatefulSet", "proxy"]
+    service = proxies["serviceName"]
+    assert objects["Service", service]["clusterIP"] == "None"
+    wanted = {f"proxy-{n}.{service}" for n in range(proxies["replicas"])}
+    container, = pods(objects)["Deployment", "haproxy"]["spec"]["containers"]
+    env = {e["name"]: e["value"] for e in container["env"]}
+    assert set(env.values()) == wanted
+    named = re.findall(r'"\$\{(\w+)\}',
+                       (ROOT / "config/haproxy.cfg").read_text())
+    assert set(named) == set(env)
+
+
+def test_a_proxy_has_time_to_drain(objects):
+    pod = pods(objects)["StatefulSet", "proxy"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] > 10
+
+
+# ---- HAProxy
+
+def test_haproxy_takes_its_configuration():
+    done = run("haproxy", "-c", "-f", str(ROOT / "config/haproxy.cfg"),
+               env={**os.environ, "PROXY_A": "localhost",
+                    "PROXY_B": "localhost"})
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
