@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -93,3 +94,42 @@ def test_haproxy_takes_its_configuration():
                     "PROXY_B": "localhost"})
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
+
+
+# ---- systemd
+
+@pytest.fixture(name="units")
+def installed_units(tmp_path):
+    """Folder with the units as they are installed, of a program that is
+    there."""
+    program = shutil.which(os.environ["MQTT_WSS_PROXY"])
+    (tmp_path / "mqtt-wss-proxy").symlink_to(program)
+    for name in "service.in", "socket":
+        text = (ROOT / f"config/mqtt-wss-proxy.{name}").read_text()
+        (tmp_path / f"mqtt-wss-proxy.{name.removesuffix('.in')}").write_text(
+            text.replace("@bindir@", str(tmp_path)))
+    return tmp_path
+
+
+def test_systemd_takes_the_units(units):
+    for name in "service", "socket":
+        done = run("systemd-analyze", "verify", "--man=no",
+                   "--recursive-errors=no",
+                   str(units / f"mqtt-wss-proxy.{name}"))
+        assert done.returncode == 0, done.stderr
+        # of other units of this machine nothing is asked
+        assert "mqtt-wss-proxy" not in done.stderr
+
+
+def test_the_service_is_confined(units):
+    """systemd's own measure: 0 is nothing to fear, 10 everything."""
+    done = run("systemd-analyze", "security", "--offline=yes", "--no-pager",
+               "--threshold=15", str(units / "mqtt-wss-proxy.service"))
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_folder_is_kept_from_others():
+    line, = (x for x in (ROOT / "config/tmpfiles.d/mqtt-wss-proxy.conf")
+             .read_text().splitlines() if not x.startswith("#"))
+    assert line.split() == ["d", "/etc/mqtt-wss-proxy", "0750", "root",
+                            "mqtt-wss-proxy", "-"]
