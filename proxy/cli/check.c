@@ -70,6 +70,12 @@ show_policies(const struct credential *c)
 	if (c->qos0_queue_bytes != CREDENTIAL_QOS0_QUEUE_BYTES)
 		(void)printf(", qos0_queue = %s",
 		    value_write(text, VALUE_BYTES, c->qos0_queue_bytes));
+	if (c->hold_time_ms != CREDENTIAL_HOLD_TIME_MS)
+		(void)printf(", hold_time = %s",
+		    value_write(text, VALUE_TIME, c->hold_time_ms));
+	if (c->hold_queue_bytes != CREDENTIAL_HOLD_QUEUE_BYTES)
+		(void)printf(", hold_queue = %s",
+		    value_write(text, VALUE_BYTES, c->hold_queue_bytes));
 }
 
 static void

@@ -202,6 +202,9 @@ show_policies(const struct places *p, const struct credential *c)
 #undef X
 	show(p, KEY_qos0_queue,
 	    value_write(text, VALUE_BYTES, c->qos0_queue_bytes));
+	show(p, KEY_hold_time, value_write(text, VALUE_TIME, c->hold_time_ms));
+	show(p, KEY_hold_queue,
+	    value_write(text, VALUE_BYTES, c->hold_queue_bytes));
 }
 
 /* Which one, and its rules that are others than that one has. */

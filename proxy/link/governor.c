@@ -330,17 +330,19 @@ governor_reload(struct governor *g, const struct settings *s)
 /* For what the device itself has done. Its ring fits. */
 static bool
 is_refused(const struct governor *g, struct record *r, uint64_t now_ms,
-    struct fault *why)
+    uint64_t *wait_ms, struct fault *why)
 {
 	if (now_ms >= r->row_ends_ms)
 		forget_failures(r);
 	if (now_ms < r->not_before_ms) {
+		*wait_ms = r->not_before_ms - now_ms;
 		(void)refuse_for_backoff(r, now_ms, why);
 		return true;
 	}
 	/* the dial that it waits for counts already */
 	if (now_ms < r->dial_ms || now_ms >= rate_allows_ms(g, r))
 		return false;
+	*wait_ms = rate_allows_ms(g, r) - now_ms;
 	(void)refuse_for_rate(g, r, now_ms, why);
 	return true;
 }
@@ -350,8 +352,10 @@ governor_refuses(struct governor *g, const struct credential *target,
     uint64_t now_ms, struct fault *why)
 {
 	struct record *r = find(g, target);
+	uint64_t wait_ms;
 
-	return r != NULL && fit_ring(g, r) && is_refused(g, r, now_ms, why);
+	return r != NULL && fit_ring(g, r) &&
+	       is_refused(g, r, now_ms, &wait_ms, why);
 }
 
 bool
@@ -360,11 +364,12 @@ governor_ask(struct governor *g, const struct credential *target,
 {
 	struct record *r;
 
+	*wait_ms = 0;
 	sweep(g, now_ms);
 	r = find_or_make(g, target);
 	if (r == NULL || !fit_ring(g, r))
 		return fault_set(why, R_OUT_OF_MEMORY, "for a dial");
-	if (is_refused(g, r, now_ms, why))
+	if (is_refused(g, r, now_ms, wait_ms, why))
 		return false;
 	if (now_ms < r->dial_ms) {
 		*wait_ms = r->dial_ms - now_ms;

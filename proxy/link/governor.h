@@ -71,7 +71,8 @@ void governor_reload(struct governor *g, const struct settings *settings);
  * May <target> be dialled? True: in *wait_ms milliseconds, not sooner (0: now);
  * this counts as a dial. Asked again before that, for a device that went and
  * came again, it is the same dial. False: not now, and <why> says why and when
- * it may: R_DIAL_BACKOFF, R_DIAL_RATE, R_DIAL_QUEUE or R_OUT_OF_MEMORY.
+ * it may: R_DIAL_BACKOFF, R_DIAL_RATE, R_DIAL_QUEUE or R_OUT_OF_MEMORY; the
+ * time is also in *wait_ms, 0 when it is not known.
  */
 NODISCARD bool governor_ask(struct governor *g, const struct credential *target,
     uint64_t now_ms, uint64_t *wait_ms, struct fault *why);

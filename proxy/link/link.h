@@ -145,6 +145,8 @@ struct link {
 				  has come since; 0: not so */
 	uint64_t spoke_ms;     /* when that was */
 	uint64_t blocked_ms;   /* since when frames are kept; 0: none are */
+	uint64_t
+	    retry_ms; /* a dial was not allowed; after this long it may be */
 	uint64_t dialled_ms;
 	uint64_t up_ms; /* since when it is logged in */
 };

@@ -53,6 +53,8 @@ fail_here(const struct link *l, struct fault *why)
 
 /* ---- PERMIT ---- */
 
+enum { HELD_OFF_MS = 5000 }; /* until a cloud that is busy is asked again */
+
 static bool
 asked_to_hold_off(struct link *l, struct fault *why)
 {
@@ -72,6 +74,7 @@ permitted(struct link *l, uint64_t *wait_ms, struct fault *why)
 	    (g == NULL ||
 		governor_ask(g, l->target, l->dialled_ms, wait_ms, why)))
 		return true;
+	l->retry_ms = *wait_ms > 0 ? *wait_ms : HELD_OFF_MS;
 	l->is_old_news =
 	    g != NULL && !governor_is_news(g, l->target, l->dialled_ms, why);
 	return false;

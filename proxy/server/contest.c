@@ -113,6 +113,7 @@ would_gain_nothing(const struct contest *c, const struct identity *id,
     const struct knock *k, struct fault *why)
 {
 	return id->waiting == NULL && !session_seems_lost(id->session) &&
+	       !session_can_adopt(id->session, k) &&
 	       governor_refuses(c->governor, k->entry, clock_mono_ms(), why);
 }
 

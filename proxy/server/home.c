@@ -220,7 +220,8 @@ open_knock(struct letter *letter, void *arg)
 	}
 	if (id->session == NULL)
 		begin_session(h, id, k);
-	else if (may_take_over(h, id, k))
+	else if (may_take_over(h, id, k) &&
+		 (id->waiting != NULL || !session_adopt(id->session, k)))
 		take_over(h, id, k);
 }
 

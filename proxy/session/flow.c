@@ -297,6 +297,22 @@ too_many_in_flight(const struct flow *f, const struct flow_publish *p)
 	       p->in_flight >= f->limits.inflight_max;
 }
 
+/* While nothing passes. */
+static enum flow_verdict
+keep_or_drop(struct flow *f, const struct flow_publish *p, uint64_t now_ms)
+{
+	uint64_t *counts = f->state->counts.of[0];
+
+	end_waiting(f->state, now_ms);
+	if (fits_queue(f, p)) {
+		enqueue(f, p->packet);
+	} else {
+		counts[FLOW_DROPPED_HELD]++;
+		counts[FLOW_DROPPED_BYTES] += p->bytes;
+	}
+	return FLOW_TAKEN;
+}
+
 enum flow_verdict
 flow_admit(struct flow *f, const struct flow_publish *p, uint64_t now_ms)
 {
@@ -310,6 +326,8 @@ flow_admit(struct flow *f, const struct flow_publish *p, uint64_t now_ms)
 	if (f->no_memory)
 		return FLOW_WAIT;
 	st = f->state;
+	if (f->held)
+		return keep_or_drop(f, p, now_ms);
 	if (too_many_in_flight(f, p))
 		return hold(st, p, true, now_ms);
 	if (is_behind_queue(f, p->qos, p->bytes) ||
@@ -335,12 +353,44 @@ flow_piece(struct flow *f, uint64_t n, uint64_t now_ms)
 		sliding_bytes_add(&f->state->bytes, n, now_ms);
 }
 
+/* ---- over another link ---- */
+
+void
+flow_hold(struct flow *f, bool held)
+{
+	f->held = held;
+	f->left = 0; /* the rest of it goes nowhere */
+}
+
+uint64_t
+flow_repeat_wait_ms(
+    const struct flow *f, uint64_t bytes, uint32_t in_flight, uint64_t now_ms)
+{
+	uint64_t due;
+
+	if (f->limits.inflight_max > 0 && in_flight >= f->limits.inflight_max)
+		return FLOW_NEVER;
+	if (f->state == NULL)
+		return f->open_ms > now_ms ? f->open_ms - now_ms : 0;
+	due = due_ms(f, 1, bytes);
+	return due > now_ms ? due - now_ms : 0;
+}
+
+void
+flow_repeat(struct flow *f, uint64_t bytes, uint64_t now_ms)
+{
+	/* without memory to count it, it is one too many for a second */
+	if (flow_is_on(f) && prepare(f, 1))
+		count_sent(f, 1, bytes, bytes, now_ms);
+}
+
 /* ---- what is queued ---- */
 
 struct span
 flow_next(const struct flow *f, uint64_t now_ms)
 {
-	if (flow_queued(f) == 0 || f->left > 0 || now_ms < head_due_ms(f))
+	if (flow_queued(f) == 0 || f->left > 0 || f->held ||
+	    now_ms < head_due_ms(f))
 		return (struct span){0};
 	return flow_queue_head(&f->state->queue);
 }
@@ -448,7 +498,7 @@ next_ms(const struct flow *f)
 	const struct waiting *w = &st->waiting;
 	uint64_t next = has_news(st) ? st->line_ms : FLOW_NEVER;
 
-	if (f->left > 0) /* nothing before the rest of it has passed */
+	if (f->left > 0 || f->held) /* nothing before that is over */
 		return next;
 	if (st->queue.n > 0)
 		next = sooner(next, head_due_ms(f));

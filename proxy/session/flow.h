@@ -58,6 +58,7 @@ struct flow_limits {
 	X(FLOW_DROPPED_NO_ROOM, "dropped_no_room") /* of the worker's */       \
 	X(FLOW_DROPPED_NO_MEMORY, "dropped_no_memory")                         \
 	X(FLOW_DROPPED_ENDED, "dropped_ended") /* with the session */          \
+	X(FLOW_DROPPED_HELD, "dropped_held")   /* too big to be queued then */ \
 	X(FLOW_DROPPED_BYTES, "dropped_bytes")
 
 #define X(id, word) id,
@@ -84,6 +85,7 @@ struct flow {
 	struct loop *loop;
 	struct flow_limits limits;
 	bool limited;             /* any of them is not 0 */
+	bool held;                /* nothing passes */
 	bool no_memory;           /* the last packet waits for it */
 	uint64_t left;            /* bytes of a packet that has begun */
 	uint64_t open_ms;         /* nothing passes before */
@@ -107,8 +109,21 @@ void flow_set_limits(
 static inline bool
 flow_is_on(const struct flow *f)
 {
-	return f->limited || f->state != NULL;
+	return f->limited || f->state != NULL || f->held;
 }
+
+/* Nothing passes any more, until it may again: QoS 0 is queued, or dropped
+   where it does not fit. QoS 1 is not asked for meanwhile. */
+void flow_hold(struct flow *f, bool held);
+
+/*
+ * A packet of QoS 1 that is not asked for by flow_admit(): one that is sent
+ * again, of <bytes>. How long until it may pass: 0: now; FLOW_NEVER: not before
+ * fewer than <in_flight> are. flow_repeat(): it has passed.
+ */
+uint64_t flow_repeat_wait_ms(
+    const struct flow *f, uint64_t bytes, uint32_t in_flight, uint64_t now_ms);
+void flow_repeat(struct flow *f, uint64_t bytes, uint64_t now_ms);
 
 /* A PUBLISH of the device. */
 struct flow_publish {

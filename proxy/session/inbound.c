@@ -104,6 +104,13 @@ inbound_disconnect(struct inbound *in)
 	}
 }
 
+void
+inbound_reconnect(struct inbound *in)
+{
+	for (size_t i = 0; i < in->n; i++)
+		in->records[i].old = in->records[i].due == 0;
+}
+
 /* ---- steps ---- */
 
 static void

@@ -60,6 +60,10 @@ void inbound_forget(struct inbound *in);
    inbound_forget(), before the first packet of the next one. */
 void inbound_disconnect(struct inbound *in);
 
+/* The same, but what the cloud has not acknowledged is kept, and is sent again,
+   by others: the PUBACKs are still due. */
+void inbound_reconnect(struct inbound *in);
+
 enum inbound_move {
 	INBOUND_PASS,   /* the packet goes on, with first_byte */
 	INBOUND_ANSWER, /* it does not; the device gets <answer> */

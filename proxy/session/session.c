@@ -80,6 +80,7 @@ session_new(
 		goto fail;
 	if (session_keeps_will(s, &connect) && !session_keep_will(s, &connect))
 		goto fail;
+	s->holds = session_may_hold(s, &connect);
 	if (!device_init(
 		&s->device, &env->device, &device_owner, s, k->fd, &pipelined))
 		goto fail;
@@ -125,6 +126,7 @@ session_free(struct session **sp)
 	if (!s->ended)
 		session_end_pace(s);
 	session_drop_will(s);
+	session_end_hold(s);
 	task_cancel(&s->burial);
 	link_abort(&s->link);
 	device_close(&s->device, (struct span){NULL, 0});
@@ -134,6 +136,9 @@ session_free(struct session **sp)
 	buffer_free(&s->client_id);
 	buffer_free(&s->acks);
 	buffer_free(&s->farewell);
+	buffer_free(&s->connack);
+	outbound_free(&s->outbound);
+	granted_free(&s->granted);
 	credmap_unref(s->map);
 	free(s);
 	*sp = NULL;
@@ -156,7 +161,8 @@ log_end(const struct session *s, const struct fault *why)
 	    " down_packets=%llu down_bytes=%llu qos2_ended=%u"
 	    " retain_cleared=%u retained=%u retained_sent=%u"
 	    " retained_dropped=%llu refused=%u filters_refused=%u"
-	    " down_dropped=%u detail=\"%s\" hint=\"%s\"",
+	    " down_dropped=%u holds=%u held_ms=%llu unacknowledged=%u"
+	    " detail=\"%s\" hint=\"%s\"",
 	    reason_word(why->why), s->entry->host, link_port(&s->link),
 	    (unsigned long long)(clock_mono_ms() - s->began_ms) / 1000,
 	    (unsigned long long)s->up.packets, (unsigned long long)s->up.bytes,
@@ -164,7 +170,8 @@ log_end(const struct session *s, const struct fault *why)
 	    (unsigned long long)s->down.bytes, s->qos2_ended, s->retain_cleared,
 	    s->memory->retained.n, s->retained_sent,
 	    (unsigned long long)s->retained_dropped, s->refused,
-	    s->filters_refused, s->down_dropped_count, why->text,
+	    s->filters_refused, s->down_dropped_count, s->holds_count,
+	    (unsigned long long)s->held_ms, s->outbox.count, why->text,
 	    reason_hint(why->why));
 }
 
@@ -211,6 +218,7 @@ session_end_with(struct session *s, const struct fault *why, struct span last)
 		return;
 	s->ended = true;
 	log_end(s, why);
+	session_end_hold(s);
 	session_end_pace(s);
 	device_close(&s->device, last);
 	link_close(&s->link,
@@ -262,7 +270,8 @@ session_give_way(struct session *s, const struct knock *k, struct witness *w)
 bool
 session_has_left(const struct session *s)
 {
-	return s->device.state == DEVICE_WAIT && s->device.fin_seen;
+	return (s->device.state == DEVICE_WAIT && s->device.fin_seen) ||
+	       session_left_backlog(s);
 }
 
 bool
@@ -304,7 +313,8 @@ let_map_go(struct session *s)
 		point_to(s, memory, credmap_at(memory, 0));
 }
 
-/* Ends a session that cannot go on as one of <entry>, NULL: none. */
+/* Ends a session that cannot go on as one of <entry>, NULL: none. One that is
+   held, or can be, only needs another link. */
 static void
 end_if_changed(struct session *s, const struct credential *entry)
 {
@@ -312,8 +322,11 @@ end_if_changed(struct session *s, const struct credential *entry)
 				  ? credential_refuses(entry, &s->address)
 				  : R_ENTRY_REMOVED;
 
-	if (refused == R_NONE && (!credential_same(s->entry, entry) ||
+	if (refused == R_NONE && (!credential_same_device(s->entry, entry) ||
 				     session_adapts_too_late(s, entry)))
+		refused = R_ENTRY_CHANGED;
+	if (refused == R_NONE && !credential_same(s->entry, entry) &&
+	    !session_leave_link(s))
 		refused = R_ENTRY_CHANGED;
 	if (refused != R_NONE)
 		session_end_for(s, refused, "");
@@ -342,6 +355,8 @@ on_device_gone(void *arg, const struct fault *why)
 {
 	struct session *s = arg;
 
+	if (session_outlives_device(s, why))
+		return;
 	if (why->why == R_DEVICE_CLOSED && s->up_left > 0)
 		session_end_for(s, why->why, "in the middle of a packet");
 	else
@@ -355,12 +370,17 @@ on_link_lost(void *arg, const struct fault *why)
 
 	if (s->will.state > WILL_KEPT)
 		session_lose_will(s);
-	else
+	else if (!session_hold(s, why))
 		session_end(s, why);
 }
 
 static void
 on_link_idle(void *arg)
 {
-	bury_when_idle(arg);
+	struct session *s = arg;
+
+	if (s->ended)
+		bury_when_idle(s);
+	else if (s->link_lost)
+		session_dial_again(s);
 }

@@ -18,8 +18,11 @@
 #include "session/device.h"
 #include "session/filter_set.h"
 #include "session/flow.h"
+#include "session/granted.h"
 #include "session/inbound.h"
 #include "session/knock.h"
+#include "session/outbound.h"
+#include "session/outbox.h"
 #include "session/retained.h"
 #include "session/retained_due.h"
 #include "session/subscribing.h"
@@ -30,6 +33,7 @@
 #include <sys/queue.h>
 
 struct session;
+struct hold;
 
 /* What a worker's sessions share. */
 struct session_env {
@@ -107,7 +111,9 @@ struct session {
 	uint16_t cloud_keep_alive_s; /* what the cloud was told */
 	uint32_t device_packet_max;  /* level 5: bytes the device takes */
 	uint32_t cloud_packet_max;   /* and the cloud; 0: no limit */
-	struct buffer connect;       /* the device's, until it is logged in */
+	struct buffer connect; /* the device's, until it is logged in; without
+				  its login as long as the session, where it
+				  may be needed again */
 	/* its Authentication Method (level 5), identifier and value as they
 	   stand on the wire; empty: it has named none */
 	struct buffer auth_method;
@@ -134,6 +140,8 @@ struct session {
 	unsigned qos2_ended;       /* went up as QoS 1 */
 	struct buffer acks;        /* due to the cloud for what was dropped */
 	struct buffer farewell;    /* the device's DISCONNECT, while it waits */
+	bool up_kept;              /* the packet under way is in the outbox */
+	unsigned up_qos2; /* handshakes that pass, and are not finished */
 	struct traffic up;
 	/* down */
 	struct mqtt_stream down_stream;
@@ -147,6 +155,20 @@ struct session {
 	uint8_t *run;           /* in the scratch: bytes for the device */
 	size_t run_bytes;
 	struct traffic down;
+	/* over a lost link (session_hold.c) */
+	bool holds;             /* what that takes is kept */
+	bool link_lost;         /* nothing may be put */
+	bool progress;          /* the link has been of use */
+	bool was_present;       /* the device relies on what the cloud kept */
+	struct hold *hold;      /* while it is held, and until what a device
+				   that is gone has left is delivered */
+	uint64_t hold_since_ms; /* or since when links are of no use; 0: not */
+	struct outbox outbox;
+	struct outbound outbound;
+	struct granted granted;
+	struct buffer connack; /* that the device had, at level 5 */
+	unsigned holds_count;
+	uint64_t held_ms; /* all of them, but this one */
 	uint32_t pingresp_due;
 	uint64_t began_ms;
 	char peer[PEER_TEXT];
@@ -191,6 +213,15 @@ bool session_has_device(const struct session *s);
 
 /* True when the device is probably gone, though that is not sure yet. */
 bool session_seems_lost(const struct session *s);
+/* True when session_adopt() would take <k>, memory permitting. */
+bool session_can_adopt(const struct session *s, const struct knock *k);
+
+/*
+ * The device of <k> is that of this session, and has come again while its link
+ * is lost: true when the session, with all it keeps, is now that connection's,
+ * and <k> is gone. Only for a session that both have asked to be kept.
+ */
+NODISCARD bool session_adopt(struct session *s, struct knock *k);
 
 /* A new map has come: goes on under its entry, or ends when that is gone or
    does not let the device in any more, or another login is due. */

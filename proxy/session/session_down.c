@@ -9,7 +9,10 @@
 #include "codec/aliyun.h"
 #include "codec/mqtt_property.h"
 
-enum { GATHER_MAX = 64 * 1024 }; /* of a packet that must be seen whole */
+enum {
+	GATHER_MAX = 64 * 1024, /* of a packet that must be seen whole */
+	FAILURE = 0x80          /* and all above */
+};
 
 static void
 bad_cloud_packet(struct session *s, const struct fault *why)
@@ -111,7 +114,7 @@ is_ours(const struct session *s, const struct mqtt_property *p)
 	case MQTT_SERVER_REFERENCE:
 		return true;
 	case MQTT_TOPIC_ALIAS_MAXIMUM:
-		return session_breaks_aliases(s->entry);
+		return session_breaks_aliases(s->entry) || s->holds;
 	case MQTT_RETAIN_AVAILABLE:
 		return session_stores_retained(s);
 	case MQTT_MAXIMUM_QOS:
@@ -145,6 +148,10 @@ take_disconnect(struct session *s, const struct mqtt_packet *from_cloud)
 
 	(void)fault_set(&why, R_CLOUD_CLOSED,
 	    "DISCONNECT with reason code 0x%02X", packet.reason_code);
+	if (session_holds_after_disconnect(s, packet.reason_code)) {
+		link_fail(&s->link, WS_CLOSE_NORMAL, &why);
+		return;
+	}
 	if (packet.reason_code == 0x9C || packet.reason_code == 0x9D)
 		packet.reason_code = reason_disconnect(R_CLOUD_CLOSED);
 	/* without memory the device gets fewer of them */
@@ -192,11 +199,100 @@ take_publish(struct session *s, const struct mqtt_piece *piece,
 	return taken;
 }
 
+/* ---- packet identifiers, where a device outlives its link ---- */
+
+/* Bytes of a packet lie in the scratch or in what was gathered: both ours. */
+static void
+set_packet_id(const uint8_t *at, uint16_t packet_id)
+{
+	uint8_t *to = (uint8_t *)(uintptr_t)at;
+
+	to[0] = (uint8_t)(packet_id >> 8);
+	to[1] = (uint8_t)packet_id;
+}
+
+static void
+owe_puback(struct session *s, uint16_t packet_id)
+{
+	const struct mqtt_packet answer = {
+	    .header.type = MQTT_PUBACK, .packet_id = packet_id};
+	uint8_t out[MQTT_SMALL_MAX];
+
+	mqtt_packet_write(&answer, s->level, out);
+	if (!buffer_append(&s->acks,
+		(struct span){out, mqtt_packet_size(&answer, s->level)}))
+		session_end_for(s, R_OUT_OF_MEMORY, "for a PUBACK");
+}
+
+/* A PUBLISH of the cloud: gives it the identifier it has for the device, here
+   and in <bytes>. True when the device has it already. */
+static bool
+take_identified(struct session *s, const struct mqtt_piece *piece,
+    struct mqtt_packet *packet, struct span bytes)
+{
+	uint16_t packet_id = packet->packet_id;
+
+	switch (outbound_publish(
+	    &s->outbound, packet->qos, packet->dup, &packet_id)) {
+	case OUTBOUND_PASS:
+		if (packet_id != packet->packet_id)
+			set_packet_id(bytes.p + packet->header.header_bytes +
+					  2 + packet->topic.n,
+			    packet_id);
+		packet->packet_id = packet_id;
+		return false;
+	case OUTBOUND_ANSWER:
+		owe_puback(s, packet->packet_id);
+		break;
+	case OUTBOUND_TAKEN:
+		break;
+	case OUTBOUND_NO_MEMORY:
+		session_end_for(s, R_OUT_OF_MEMORY, "for a PUBLISH");
+	}
+	s->down_dropped = !piece->ends;
+	return true;
+}
+
+void
+session_take_device_ack(
+    struct session *s, const struct mqtt_packet *p, struct span packet)
+{
+	bool ends = p->header.type != MQTT_PUBREC || p->reason_code >= FAILURE;
+	uint16_t packet_id = p->packet_id;
+
+	if (!ends)
+		packet_id = outbound_for_cloud(&s->outbound, packet_id);
+	else if (outbound_acknowledge(&s->outbound, &packet_id) !=
+		 OUTBOUND_PASS)
+		return;
+	if (s->link_lost)
+		return;
+	if (packet_id != p->packet_id)
+		set_packet_id(packet.p + p->header.header_bytes, packet_id);
+	link_put(&s->link, WS_BINARY, packet, true);
+}
+
+/* Those about handshakes at QoS 2 that pass. */
+static void
+take_handshake(
+    struct session *s, const struct mqtt_packet *packet, struct span bytes)
+{
+	uint16_t packet_id;
+
+	if (packet->header.type == MQTT_PUBCOMP) {
+		s->up_qos2 -= s->up_qos2 > 0;
+		return;
+	}
+	packet_id = outbound_for_device(&s->outbound, packet->packet_id);
+	if (packet_id != packet->packet_id)
+		set_packet_id(bytes.p + packet->header.header_bytes, packet_id);
+}
+
 /* True when the packet was for us; <bytes> are the whole of it, but of a
    PUBLISH what <piece> brings it to. */
 static bool
 take_ours(struct session *s, const struct mqtt_piece *piece,
-    const struct mqtt_packet *packet, struct span bytes)
+    struct mqtt_packet *packet, struct span bytes)
 {
 	const char *flaw = session_auth_flaw(s, packet);
 
@@ -227,12 +323,20 @@ take_ours(struct session *s, const struct mqtt_piece *piece,
 	case MQTT_UNSUBACK:
 		return s->adapts && session_take_suback(s, packet);
 	case MQTT_PUBLISH:
+		if (s->holds && packet->qos > 0 &&
+		    take_identified(s, piece, packet, bytes))
+			return true;
 		return s->entry->topics != NULL &&
 		       take_publish(s, piece, packet);
-	case MQTT_CONNECT:
-	case MQTT_PUBREC:
 	case MQTT_PUBREL:
 	case MQTT_PUBCOMP:
+		if (s->holds)
+			take_handshake(s, packet, bytes);
+		break;
+	case MQTT_PUBREC:
+		s->up_qos2 -= s->up_qos2 > 0 && packet->reason_code >= FAILURE;
+		break;
+	case MQTT_CONNECT:
 	case MQTT_SUBSCRIBE:
 	case MQTT_UNSUBSCRIBE:
 	case MQTT_PINGREQ:
@@ -249,7 +353,17 @@ may_come(const struct session *s, enum mqtt_type type)
 {
 	if (type == MQTT_AUTH)
 		return true;
-	return s->accepted ? type != MQTT_CONNACK : type == MQTT_CONNACK;
+	return s->accepted && !s->link_lost ? type != MQTT_CONNACK
+					    : type == MQTT_CONNACK;
+}
+
+/* A link that is lost in the middle of a packet costs the device its connection
+   if it has got a part of it. */
+static bool
+is_to_be_whole(const struct session *s, const struct mqtt_piece *piece)
+{
+	return s->holds && !piece->ends &&
+	       piece->header.remaining <= GATHER_MAX;
 }
 
 /* What <start>, the beginning of a packet, allows to do with it. PARSE_MORE:
@@ -260,7 +374,7 @@ judge(struct session *s, const struct mqtt_piece *piece, struct span start,
 {
 	size_t head;
 
-	if (piece->header.type == MQTT_PUBLISH)
+	if (piece->header.type == MQTT_PUBLISH && !is_to_be_whole(s, piece))
 		return mqtt_publish_head_read(
 		    start, s->level, MQTT_FROM_SERVER, packet, &head, why);
 	if (!piece->ends)
@@ -276,9 +390,10 @@ gather(struct session *s, const struct mqtt_piece *piece)
 {
 	/* a PUBLISH may go on as soon as its head is there, so it is what has
 	   been gathered already that counts, not the size of one read */
-	bool too_much = piece->header.type == MQTT_PUBLISH
-			    ? s->gather.n >= GATHER_MAX
-			    : piece->header.remaining > GATHER_MAX;
+	bool too_much =
+	    piece->header.type == MQTT_PUBLISH
+		? s->gather.n >= GATHER_MAX + (s->holds ? MQTT_HEADER_MAX : 0)
+		: piece->header.remaining > GATHER_MAX;
 
 	if (too_much)
 		bad_cloud_packet_for(s, "a control packet, or the head of a"
@@ -331,11 +446,14 @@ take_piece(struct session *s, const struct mqtt_piece *piece)
 	if (piece->begins) {
 		if (!may_come(s, piece->header.type)) {
 			bad_cloud_packet_for(
-			    s, s->accepted ? "a second CONNACK"
-					   : "a packet before the CONNACK");
+			    s, piece->header.type == MQTT_CONNACK
+				   ? "a second CONNACK"
+				   : "a packet before the CONNACK");
 			return;
 		}
 		s->down.packets++;
+		if (s->outbox.count == 0)
+			s->progress = true;
 	}
 	s->down.bytes += piece->head.n + piece->body.n;
 	if (s->down_mid_packet)

@@ -59,6 +59,7 @@ packet_max(struct span properties)
 /* What a CONNECT points to whose topics are mapped. */
 struct mapped {
 	struct buffer properties;
+	struct buffer again;
 	struct session_will_parts will;
 };
 
@@ -66,8 +67,19 @@ static bool
 map_topics(
     const struct session *s, struct mqtt_connect *c, struct mapped *mapped)
 {
-	return (s->level < 5 || session_drop_aliases(c, &mapped->properties)) &&
-	       (!c->has_will || session_map_will(s, c, &mapped->will));
+	return !c->has_will || session_map_will(s, c, &mapped->will);
+}
+
+/* A topic alias of the cloud ends with its link, and could be lost with a
+   message that the device does not get. */
+static bool
+fit_properties(
+    const struct session *s, struct mqtt_connect *c, struct mapped *mapped)
+{
+	if (s->level >= 5 && (s->entry->topics != NULL || s->holds) &&
+	    !session_drop_aliases(c, &mapped->properties))
+		return false;
+	return !s->accepted || session_fit_connect_again(s, c, &mapped->again);
 }
 
 /* The device's CONNECT with the cloud's login in place of the device's own. */
@@ -83,7 +95,8 @@ rewrite_connect(struct session *s, const struct aliyun_login *login,
 		return false;
 	s->device_packet_max = packet_max(c.properties);
 	session_fit_will(s, &c);
-	if (s->entry->topics != NULL && !map_topics(s, &c, mapped))
+	if (!fit_properties(s, &c, mapped) ||
+	    (s->entry->topics != NULL && !map_topics(s, &c, mapped)))
 		return false;
 	if (c.has_will && session_will_has_no_place(s, &c))
 		c.has_will = false;
@@ -123,6 +136,7 @@ session_log_in(void *arg)
 		    "the login could not be built");
 	aliyun_login_wipe(&login);
 	buffer_free(&mapped.properties);
+	buffer_free(&mapped.again);
 	buffer_free(&mapped.will.properties);
 	buffer_wipe(&packet);
 }
@@ -144,8 +158,9 @@ log_up(const struct session *s)
 }
 
 /* The ping keeps both the cloud and whatever stands between content. */
-static uint32_t
-ping_interval_ms(const struct session *s, const struct mqtt_connack *ack)
+uint32_t
+session_ping_interval_ms(
+    const struct session *s, const struct mqtt_connack *ack)
 {
 	uint64_t ms = s->env->link.settings->ping_interval_ms;
 	uint32_t keep_alive_s = s->cloud_keep_alive_s;
@@ -184,18 +199,26 @@ login_hint(uint8_t level, uint8_t code)
 	}
 }
 
+void
+session_login_refusal(
+    const struct session *s, const struct mqtt_connack *ack, struct fault *why)
+{
+	char text[96];
+
+	(void)fault_set(why, R_LOGIN_REFUSED, "CONNACK %u (%s)%s%s; %s",
+	    ack->code, mqtt_connack_word(s->level, ack->code),
+	    ack->reason_string.n > 0 ? " " : "",
+	    escape(text, sizeof(text), ack->reason_string),
+	    login_hint(s->level, ack->code));
+}
+
 static void
 login_refused(
     struct session *s, const struct mqtt_connack *ack, struct span answer)
 {
 	struct fault why;
-	char text[96];
 
-	(void)fault_set(&why, R_LOGIN_REFUSED, "CONNACK %u (%s)%s%s; %s",
-	    ack->code, mqtt_connack_word(s->level, ack->code),
-	    ack->reason_string.n > 0 ? " " : "",
-	    escape(text, sizeof(text), ack->reason_string),
-	    login_hint(s->level, ack->code));
+	session_login_refusal(s, ack, &why);
 	link_turned_away(&s->link, &why);
 	session_end_with(s, &why, answer);
 }
@@ -248,6 +271,55 @@ remember_session(struct session *s, const struct mqtt_connack *ack)
 	}
 	session_recall_filters(s, fresh);
 	s->cloud_packet_max = packet_max(ack->properties);
+	s->was_present = ack->session_present;
+	if (!s->was_present)
+		granted_begin(&s->granted);
+}
+
+/* The device has its CONNACK: <answer>. */
+static void
+begin_session(
+    struct session *s, const struct mqtt_connack *ack, struct span answer)
+{
+	s->accepted = true;
+	remember_session(s, ack);
+	if (!s->holds)
+		buffer_wipe(&s->connect);
+	else if (!session_keep_connect(s) ||
+		 (s->level >= 5 && !buffer_append(&s->connack, answer)))
+		s->holds = false;
+	link_logged_in(&s->link, session_ping_interval_ms(s, ack));
+	log_up(s);
+	device_write(&s->device, answer);
+	device_go_online(&s->device, s->device_keep_alive_s);
+}
+
+static void
+take_first_connack(struct session *s, struct mqtt_connack *ack, size_t bytes)
+{
+	struct buffer kept = {0}, answer = {0};
+	struct span assigned = {NULL, 0};
+	size_t size, n = 0;
+	uint8_t *out;
+
+	if (s->wants_clean)
+		ack->session_present = false;
+	if (s->wants_client_id)
+		assigned = span_of_string(s->entry->label);
+	size = bytes + assigned.n + 8 + MAXIMUM_QOS_BYTES;
+	out = buffer_reserve(&answer, size);
+	if (out != NULL && keep_properties(s, ack, &kept)) {
+		ack->properties = buffer_span(&kept);
+		n = mqtt_connack_for_device(ack, s->level, assigned, out, size);
+	}
+	if (n == 0)
+		session_end_for(s, R_OUT_OF_MEMORY, "for the CONNACK");
+	else if (ack->code != 0)
+		login_refused(s, ack, (struct span){out, n});
+	else
+		begin_session(s, ack, (struct span){out, n});
+	buffer_free(&kept);
+	buffer_free(&answer);
 }
 
 /* The cloud's CONNACK, whole. */
@@ -255,41 +327,13 @@ void
 session_take_connack(struct session *s, struct span packet)
 {
 	struct mqtt_connack ack;
-	struct buffer kept = {0}, answer = {0};
-	struct span assigned = {NULL, 0};
-	size_t size, n = 0;
-	uint8_t *out;
 
-	if (!mqtt_connack_read(packet, s->level, &ack)) {
+	if (!mqtt_connack_read(packet, s->level, &ack))
 		session_end_for(s, R_BAD_CLOUD_PACKET, "malformed CONNACK");
-		return;
-	}
-	if (s->wants_clean)
-		ack.session_present = false;
-	if (s->wants_client_id)
-		assigned = span_of_string(s->entry->label);
-	size = packet.n + assigned.n + 8 + MAXIMUM_QOS_BYTES;
-	out = buffer_reserve(&answer, size);
-	if (out != NULL && keep_properties(s, &ack, &kept)) {
-		ack.properties = buffer_span(&kept);
-		n = mqtt_connack_for_device(
-		    &ack, s->level, assigned, out, size);
-	}
-	if (n == 0) {
-		session_end_for(s, R_OUT_OF_MEMORY, "for the CONNACK");
-	} else if (ack.code != 0) {
-		login_refused(s, &ack, (struct span){out, n});
-	} else {
-		buffer_wipe(&s->connect);
-		s->accepted = true;
-		remember_session(s, &ack);
-		link_logged_in(&s->link, ping_interval_ms(s, &ack));
-		log_up(s);
-		device_write(&s->device, (struct span){out, n});
-		device_go_online(&s->device, s->device_keep_alive_s);
-	}
-	buffer_free(&kept);
-	buffer_free(&answer);
+	else if (s->accepted)
+		session_take_connack_again(s, &ack);
+	else
+		take_first_connack(s, &ack, packet.n);
 }
 
 const char *

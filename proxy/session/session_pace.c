@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "codec/mqtt_property.h"
 
 enum {
 	LEAST_MS = 1,
@@ -51,7 +52,36 @@ rules_of(struct session *s)
 	    .filters_max = c->filters_per_subscribe,
 	    .qos_max = (uint8_t)c->qos_max,
 	    .map = session_map_filter,
+	    .on_answer = s->holds ? session_note_answer : NULL,
 	    .arg = s};
+}
+
+void
+session_note_answer(void *arg, enum mqtt_type type, struct span properties,
+    struct span filters, struct span codes)
+{
+	enum { FAILURE = 0x80 };
+	struct session *s = arg;
+	struct mqtt_property identifier = {0};
+	struct mqtt_filter f;
+
+	(void)!mqtt_property_find(
+	    properties, MQTT_SUBSCRIPTION_IDENTIFIER, &identifier);
+	while (mqtt_filter_next(&filters, type, &f)) {
+		const struct subscription sub = {.filter = f.text,
+		    .options = f.options,
+		    .identifier = identifier.value};
+		uint8_t code = 0;
+
+		if (codes.n > 0)
+			(void)!span_take_u8(&codes, &code);
+		if (code >= FAILURE)
+			continue;
+		if (type == MQTT_SUBSCRIBE)
+			granted_add(&s->granted, &sub);
+		else
+			granted_remove(&s->granted, f.text);
+	}
 }
 
 /* The worker's account has what is kept for it. */
@@ -70,7 +100,8 @@ account(struct session *s, size_t before)
 static void
 time_suback(struct session *s)
 {
-	s->suback_ms = s->subscribing.count > 0 ? clock_mono_ms() : 0;
+	s->suback_ms =
+	    s->subscribing.count > 0 && !s->link_lost ? clock_mono_ms() : 0;
 }
 
 bool
@@ -108,7 +139,8 @@ session_take_subscribe(
 		session_tell_refused(s, p);
 		break;
 	case SUBSCRIBING_WAIT:
-		session_await_cloud(s);
+		if (!s->link_lost)
+			session_await_cloud(s);
 		return false;
 	case SUBSCRIBING_BAD:
 		session_end(s, &why);
@@ -166,7 +198,8 @@ write_part(struct session *s)
 	struct buffer packet = {0};
 	enum subscribing_to to;
 
-	if (s->subscribing.count == 0 || !session_can_answer(s))
+	if (s->subscribing.count == 0 ||
+	    (!session_can_answer(s) && s->device.state != DEVICE_GONE))
 		return false;
 	to = subscribing_next(&s->subscribing, &rules, &packet);
 	account(s, before);
@@ -180,6 +213,12 @@ write_part(struct session *s)
 		break;
 	case SUBSCRIBING_TO_DEVICE:
 		answer(s, buffer_span(&packet));
+		break;
+	case SUBSCRIBING_RESTORED:
+		break;
+	case SUBSCRIBING_REFUSED:
+		session_end_for(s, R_SESSION_LOST,
+		    "the cloud refuses a subscription that it had granted");
 		break;
 	case SUBSCRIBING_STARVED:
 		session_end_for(s, R_OUT_OF_MEMORY, "for a SUBSCRIBE");
@@ -201,8 +240,34 @@ session_can_answer(const struct session *s)
 static bool
 can_push(const struct session *s)
 {
-	return !s->ended && s->accepted && (s->up_left == 0 || s->up_dropped) &&
-	       link_takes(&s->link);
+	return !s->ended && s->accepted && !s->link_lost &&
+	       (s->up_left == 0 || s->up_dropped) && link_takes(&s->link);
+}
+
+uint32_t
+session_in_flight(const struct session *s)
+{
+	return s->holds ? s->outbox.sent : s->memory->inbound.in_flight;
+}
+
+/* The next one of what was kept while the link was lost. */
+static bool
+push_kept(struct session *s)
+{
+	struct span packet = outbox_next(&s->outbox);
+	struct flow *f = &s->memory->flow;
+	uint64_t now_ms;
+
+	if (packet.n == 0)
+		return false;
+	now_ms = clock_mono_ms();
+	if (flow_repeat_wait_ms(f, packet.n, s->outbox.sent, now_ms) > 0)
+		return false;
+	flow_repeat(f, packet.n, now_ms);
+	session_put_message(s, packet);
+	if (!s->ended && !s->link_lost)
+		outbox_next_sent(&s->outbox);
+	return true;
 }
 
 static bool
@@ -217,7 +282,8 @@ push_queued(struct session *s)
 	if (packet.n == 0)
 		return false;
 	session_put_message(s, packet);
-	if (!s->ended) /* else the queue is gone, and the packet with it */
+	if (!s->ended &&
+	    !s->link_lost) /* else the queue is not to be touched */
 		flow_next_sent(f, clock_mono_ms());
 	return true;
 }
@@ -235,7 +301,8 @@ log_flow(struct session *s, bool last)
 	SLOG(LOG_NOTICE, s, "device_slowed",
 	    "qos0_sent=%llu qos0_queued=%llu qos0_waiting=%llu"
 	    " qos0_dropped=%llu dropped_full=%llu dropped_no_room=%llu"
-	    " dropped_no_memory=%llu dropped_ended=%llu qos1_sent=%llu"
+	    " dropped_no_memory=%llu dropped_ended=%llu dropped_held=%llu "
+	    "qos1_sent=%llu"
 	    " qos1_waited=%llu qos1_waited_ms=%llu hint=\"it publishes more"
 	    " than the cloud takes of one device; see [contract]\"",
 	    (unsigned long long)qos0[FLOW_SENT],
@@ -244,11 +311,13 @@ log_flow(struct session *s, bool last)
 	    (unsigned long long)(qos0[FLOW_DROPPED_FULL] +
 				 qos0[FLOW_DROPPED_NO_ROOM] +
 				 qos0[FLOW_DROPPED_NO_MEMORY] +
-				 qos0[FLOW_DROPPED_ENDED]),
+				 qos0[FLOW_DROPPED_ENDED] +
+				 qos0[FLOW_DROPPED_HELD]),
 	    (unsigned long long)qos0[FLOW_DROPPED_FULL],
 	    (unsigned long long)qos0[FLOW_DROPPED_NO_ROOM],
 	    (unsigned long long)qos0[FLOW_DROPPED_NO_MEMORY],
 	    (unsigned long long)qos0[FLOW_DROPPED_ENDED],
+	    (unsigned long long)qos0[FLOW_DROPPED_HELD],
 	    (unsigned long long)qos1[FLOW_SENT],
 	    (unsigned long long)qos1[FLOW_WAITED],
 	    (unsigned long long)qos1[FLOW_WAITED_MS]);
@@ -292,7 +361,18 @@ static bool
 has_to_wait(const struct session *s)
 {
 	return flow_is_on(&s->memory->flow) || s->owed_ms != 0 ||
-	       s->suback_ms != 0;
+	       s->suback_ms != 0 || outbox_waiting(&s->outbox) > 0;
+}
+
+/* When what was kept while the link was lost may go on. */
+static uint64_t
+repeat_ms(const struct session *s, uint64_t now_ms)
+{
+	size_t bytes = can_push(s) ? outbox_next(&s->outbox).n : 0;
+
+	return bytes > 0 ? flow_repeat_wait_ms(
+			       &s->memory->flow, bytes, s->outbox.sent, now_ms)
+			 : FLOW_NEVER;
 }
 
 /* How long until there is something to do. */
@@ -306,6 +386,8 @@ turn_ms(const struct session *s)
 
 	if (flow_is_on(f) && can_push(s))
 		ms = flow_wait_ms(f, now_ms);
+	if (repeat_ms(s, now_ms) < ms)
+		ms = repeat_ms(s, now_ms);
 	if (left_ms < ms)
 		ms = left_ms;
 	if (ms == 0)
@@ -332,7 +414,8 @@ wait_for_turn(struct session *s)
 static bool
 write_due(struct session *s)
 {
-	return session_send_ack(s) || write_part(s) || push_queued(s);
+	return session_send_ack(s) || write_part(s) || push_kept(s) ||
+	       push_queued(s);
 }
 
 /* Something of our own is kept that goes up, now or later. */
@@ -340,6 +423,7 @@ static bool
 has_own(const struct session *s)
 {
 	return s->acks.n > 0 || s->subscribing.count > 0 ||
+	       outbox_waiting(&s->outbox) > 0 ||
 	       flow_queued(&s->memory->flow) > 0;
 }
 
@@ -351,11 +435,12 @@ session_end_turn(struct session *s)
 	session_tell_retained(s);
 	if (s->will.state > WILL_KEPT && can_push(s))
 		session_send_will(s);
-	if (!s->ended)
+	if (!s->ended && !s->link_lost)
 		link_flush(&s->link);
+	session_end_when_delivered(s);
 	if (s->ended)
 		return;
-	device_pause(&s->device, s->held || !link_takes(&s->link));
+	device_pause(&s->device, s->held || !session_listens(s));
 	wait_for_turn(s);
 }
 
@@ -415,7 +500,7 @@ session_begin_pace(struct session *s)
 	subscribing_init(&s->subscribing, s->level);
 	s->adapts = must_adapt(s->entry->contract) ||
 		    session_stores_retained(s) || s->entry->topics != NULL ||
-		    s->will.state != WILL_NONE;
+		    s->will.state != WILL_NONE || s->holds;
 	session_keep_to_limits(s);
 }
 
@@ -432,9 +517,11 @@ session_end_pace(struct session *s)
 	size_t before = s->subscribing.kept_bytes;
 
 	(void)evtimer_del(&s->pace);
+	flow_hold(&s->memory->flow, false);
 	if (flow_is_on(&s->memory->flow))
 		flow_end(&s->memory->flow, clock_mono_ms());
 	log_flow(s, true);
+	(void)outbox_clear(&s->outbox, s->env->link.loop);
 	subscribing_free(&s->subscribing);
 	account(s, before);
 	retained_due_free(&s->retained_due);

@@ -5,7 +5,8 @@
  * session_pace.c what waits, session_retained.c retained messages that are kept
  * here, session_topics.c the rules for topics, session_filters.c what becomes
  * of topic filters, session_will.c the device's will, session_down.c the
- * packets from the cloud.
+ * packets from the cloud, session_hold.c a lost link that the device does not
+ * notice.
  */
 #ifndef PROXY_SESSION_SESSION_PARTS_H
 #define PROXY_SESSION_SESSION_PARTS_H
@@ -42,6 +43,53 @@ const char *session_auth_flaw(
 /* One packet as one message, in as many fragments as it takes. */
 void session_put_message(struct session *s, struct span packet);
 
+uint32_t session_ping_interval_ms(
+    const struct session *s, const struct mqtt_connack *ack);
+/* What a CONNACK that refuses says. */
+void session_login_refusal(
+    const struct session *s, const struct mqtt_connack *ack, struct fault *why);
+
+/* session_hold.c */
+
+/* True when the session, whose will is kept by now, may outlive its link. */
+bool session_may_hold(const struct session *s, const struct mqtt_connect *c);
+/* The device is logged in: keeps its CONNECT for the next login. False without
+   memory. */
+NODISCARD bool session_keep_connect(struct session *s);
+/* The link was lost, or a dial failed, for <why>: true when the session goes on
+   without. */
+bool session_hold(struct session *s, const struct fault *why);
+/* Its link is of no use any more, as the login has changed: true when the
+   session goes on, and is about to dial another. */
+bool session_leave_link(struct session *s);
+/* True when its device is gone, and has left something that is not delivered.
+ */
+bool session_left_backlog(const struct session *s);
+/* Link owner: it is idle, and has to be dialled. */
+void session_dial_again(struct session *s);
+/* Brings the CONNECT of another login to what it has to say; <kept> is what it
+   points to then. False without memory. */
+NODISCARD bool session_fit_connect_again(
+    const struct session *s, struct mqtt_connect *c, struct buffer *kept);
+/* The CONNACK of another login. */
+void session_take_connack_again(
+    struct session *s, const struct mqtt_connack *ack);
+/* True when the cloud's DISCONNECT with <code> is no more than a lost link. */
+bool session_holds_after_disconnect(const struct session *s, uint8_t code);
+/* The device is gone while it is held: true when the session goes on for what
+   it has left behind. */
+bool session_outlives_device(struct session *s, const struct fault *why);
+/* Ends it when that is delivered. */
+void session_end_when_delivered(struct session *s);
+void session_end_hold(struct session *s);
+
+/* True while the device is to be read, as far as the link goes. */
+static inline bool
+session_listens(const struct session *s)
+{
+	return s->link_lost || link_takes(&s->link);
+}
+
 /* session_pace.c */
 
 /* When the session begins, and when it has ended. */
@@ -53,6 +101,11 @@ bool session_adapts_too_late(
     const struct session *s, const struct credential *entry);
 /* Its entry has come, or another one. */
 void session_keep_to_limits(struct session *s);
+/* PUBLISHes at QoS 1 that were sent and are not acknowledged. */
+uint32_t session_in_flight(const struct session *s);
+/* A member of struct subscribing_rules; <arg> is the session. */
+void session_note_answer(void *arg, enum mqtt_type type, struct span properties,
+    struct span filters, struct span codes);
 /* SUBSCRIBE or UNSUBSCRIBE of the device. False: it has to wait. */
 bool session_take_subscribe(
     struct session *s, const struct mqtt_packet *p, struct span packet);
@@ -241,6 +294,9 @@ NODISCARD bool session_keep_properties(
     const struct session *s, struct span list, struct buffer *kept);
 /* The cloud is read unless something is kept for the device. */
 void session_pause_link(struct session *s);
+/* PUBACK, PUBREC or PUBCOMP of the device, which is in <packet>. */
+void session_take_device_ack(
+    struct session *s, const struct mqtt_packet *p, struct span packet);
 /* Writes what has been collected for the device. */
 void session_write_run(struct session *s);
 /* Writes the PINGRESPs owed to the device, where one may stand. */

@@ -93,7 +93,7 @@ send_up(struct session *s, struct span first, uint64_t total)
 	struct span piece;
 
 	s->up_left = total - first.n;
-	s->up_dropped = false;
+	s->up_dropped = s->up_kept = false;
 	/* with a longer topic it may be more than a frame has */
 	while (first.n > LOOP_IN_BYTES &&
 	       span_take(&first, LOOP_IN_BYTES, &piece)) {
@@ -112,8 +112,57 @@ leave_out(struct session *s, struct span first, uint64_t total)
 
 	s->up_left = total - first.n;
 	s->up_dropped = true;
+	s->up_kept = false;
 	if (flow_is_on(f)) /* it may have had to wait until now */
 		flow_forget_waiting(f, clock_mono_ms());
+}
+
+/* ---- what is kept until the cloud has acknowledged it ---- */
+
+enum { KEPT_MAX = 1000 }; /* where the contract has no in-flight window */
+
+static bool
+can_be_kept(const struct session *s, uint64_t total)
+{
+	return outbox_cost(total) <= s->entry->hold_queue_bytes;
+}
+
+/* True when one more has a place; else one has to be acknowledged before. */
+static bool
+has_place(const struct session *s, uint64_t total)
+{
+	const struct outbox *o = &s->outbox;
+	uint32_t window = s->entry->contract->inflight_max;
+	bool waits = s->link_lost || outbox_waiting(o) > 0;
+
+	if (o->count == 0 && !waits)
+		return true;
+	if (o->count >= (window > 0 ? window : KEPT_MAX))
+		return false;
+	if (!can_be_kept(s, total))
+		return !waits;
+	return outbox_has_room(o, total, s->entry->hold_queue_bytes) &&
+	       (o->count == 0 ||
+		   loop_can_hold(s->env->link.loop, outbox_cost(total)));
+}
+
+/* QoS 1, or QoS 2 that goes up as that, at once or when what waits has gone.
+   False without memory. */
+static bool
+send_or_keep(struct session *s, const struct mqtt_packet *p, struct span first,
+    uint64_t total)
+{
+	bool goes_now = !s->link_lost && outbox_waiting(&s->outbox) == 0;
+
+	if (s->holds && !outbox_add(&s->outbox, s->env->link.loop, first, total,
+			    p->packet_id, goes_now, can_be_kept(s, total)))
+		return false;
+	if (goes_now)
+		send_up(s, first, total);
+	else
+		leave_out(s, first, total);
+	s->up_kept = s->holds && s->up_left > 0;
+	return true;
 }
 
 /* False: it has to wait. */
@@ -128,7 +177,8 @@ begin_handshake(struct session *s, const struct mqtt_packet *p,
 	case INBOUND_PASS:
 		s->qos2_ended += p->qos == 2;
 		set_first_byte(first, step.first_byte);
-		send_up(s, first, total);
+		if (!send_or_keep(s, p, first, total))
+			break;
 		return true;
 	case INBOUND_ANSWER:
 		leave_out(s, first, total);
@@ -189,7 +239,7 @@ may_go(struct session *s, const struct mqtt_packet *p, struct span first,
 	const struct flow_publish publish = {.qos = p->qos > 0,
 	    .bytes = total,
 	    .packet = first,
-	    .in_flight = s->memory->inbound.in_flight};
+	    .in_flight = session_in_flight(s)};
 	struct flow *f = &s->memory->flow;
 
 	*queued = false;
@@ -204,14 +254,39 @@ may_go(struct session *s, const struct mqtt_packet *p, struct span first,
 		return false;
 	case FLOW_TAKEN:
 		*queued = true;
+		leave_out(s, first, total);
 	}
 	return true;
+}
+
+/* The same for one that is kept: it waits behind those that do. */
+static bool
+may_be_kept(struct session *s, const struct mqtt_packet *p, struct span first,
+    uint64_t total)
+{
+	bool queued;
+
+	if (!has_place(s, total)) {
+		if (!s->link_lost)
+			session_await_cloud(s);
+		return false;
+	}
+	return s->link_lost || outbox_waiting(&s->outbox) > 0 ||
+	       may_go(s, p, first, total, &queued);
+}
+
+/* A device that has come back sends again what is about to be sent again. */
+static bool
+repeats_what_waits(const struct session *s, const struct mqtt_packet *p)
+{
+	return p->dup && p->qos == 1 &&
+	       outbox_will_repeat(&s->outbox, p->packet_id);
 }
 
 /* The same, without the bit that the cloud does not take. */
 static bool
 go_without_retain(struct session *s, struct mqtt_packet *p, struct span first,
-    uint64_t total, bool *queued)
+    uint64_t total, bool is_kept, bool *queued)
 {
 	const uint8_t given = first.p[0];
 	bool clears = p->retain && !session_takes_retain(s);
@@ -220,7 +295,8 @@ go_without_retain(struct session *s, struct mqtt_packet *p, struct span first,
 		p->retain = false;
 		set_first_byte(first, given & (uint8_t)~RETAIN_BIT);
 	}
-	if (may_go(s, p, first, total, queued)) {
+	if (is_kept ? may_be_kept(s, p, first, total)
+		    : may_go(s, p, first, total, queued)) {
 		s->retain_cleared += clears;
 		return true;
 	}
@@ -239,7 +315,7 @@ take(struct session *s, const struct mqtt_packet *given, struct span first,
 				    : p.qos == 1 && s->adapts;
 	struct fault why;
 	uint8_t code;
-	bool queued;
+	bool queued = false;
 
 	if (session_objects(s, &p, total - head_bytes, &code, &why)) {
 		if (p.qos > 0 && !session_can_answer(s))
@@ -257,7 +333,15 @@ take(struct session *s, const struct mqtt_packet *given, struct span first,
 	/* what does not go up asks for no turn */
 	if (ends_here && !inbound_goes_up(&s->memory->inbound, &p))
 		return begin_handshake(s, &p, first, total);
-	if (!go_without_retain(s, &p, first, total, &queued))
+	/* a handshake that passes needs both its ends */
+	if (p.qos == 2 && !ends_here && s->link_lost)
+		return false;
+	if (s->holds && ends_here && repeats_what_waits(s, &p)) {
+		leave_out(s, first, total);
+		return true;
+	}
+	if (!go_without_retain(
+		s, &p, first, total, s->holds && ends_here, &queued))
 		return false;
 	s->up.packets++;
 	s->up.bytes += first.n;
@@ -265,6 +349,7 @@ take(struct session *s, const struct mqtt_packet *given, struct span first,
 		return true;
 	if (ends_here)
 		return begin_handshake(s, &p, first, total);
+	s->up_qos2 += p.qos == 2 && !p.dup;
 	send_up(s, first, total);
 	return true;
 }
@@ -333,6 +418,8 @@ session_take_publish_piece(struct session *s, struct span piece)
 {
 	s->up_left -= piece.n;
 	s->up.bytes += piece.n;
+	if (s->up_kept)
+		outbox_more(&s->outbox, piece);
 	if (s->up_dropped)
 		return;
 	if (flow_is_on(&s->memory->flow))
@@ -363,6 +450,8 @@ session_take_puback(
 	struct inbound_step step;
 
 	s->owed_ms = 0;
+	if (outbox_acknowledge(&s->outbox, s->env->link.loop, p->packet_id))
+		s->progress = true;
 	inbound_puback(&s->memory->inbound, p, &step);
 	switch (step.move) {
 	case INBOUND_PASS:

@@ -214,14 +214,20 @@ session_map_up(const struct session *s, struct mqtt_packet *p,
 static void
 acknowledge(struct session *s, const struct mqtt_packet *p)
 {
-	const struct mqtt_packet answer = {
+	/* ends the handshake; below level 5 the device ends it, which has to
+	   answer a PUBREL that it knows nothing of */
+	bool goes_on = p->qos == 2 && s->level < 5;
+	struct mqtt_packet answer = {
 	    .header.type = p->qos == 2 ? MQTT_PUBREC : MQTT_PUBACK,
 	    .packet_id = p->packet_id,
-	    /* ends the handshake; below level 5 the device ends it, which has
-	       to answer a PUBREL that it knows nothing of */
-	    .reason_code =
-		p->qos == 2 && s->level >= 5 ? TOPIC_NAME_INVALID : 0};
+	    .reason_code = p->qos == 2 && !goes_on ? TOPIC_NAME_INVALID : 0};
 	uint8_t out[MQTT_SMALL_MAX];
+
+	if (goes_on)
+		answer.packet_id =
+		    outbound_for_cloud(&s->outbound, p->packet_id);
+	else if (p->qos > 0)
+		(void)!outbound_acknowledge(&s->outbound, &answer.packet_id);
 
 	s->down_dropped_count++;
 	/* what is not acknowledged the cloud sends again, some day */

@@ -71,7 +71,7 @@ session_say_farewell(struct session *s)
 	struct buffer packet = s->farewell;
 
 	s->farewell = (struct buffer){0};
-	if (packet.n > 0 && link_takes(&s->link))
+	if (packet.n > 0 && !s->link_lost && link_takes(&s->link))
 		session_put_message(s, buffer_span(&packet));
 	buffer_free(&packet);
 }
@@ -91,7 +91,8 @@ take_packet(struct session *s, const struct mqtt_packet *p, struct span packet)
 	if (type == MQTT_DISCONNECT) {
 		take_leave(s, p);
 		/* what it has sent before goes first */
-		if (flow_queued(&s->memory->flow) > 0)
+		if (flow_queued(&s->memory->flow) > 0 ||
+		    outbox_waiting(&s->outbox) > 0)
 			return keep_farewell(s, packet);
 		buffer_free(&s->farewell);
 	}
@@ -109,7 +110,12 @@ take_packet(struct session *s, const struct mqtt_packet *p, struct span packet)
 		session_answer_pings(s);
 		return true;
 	}
-	if (!s->will.wanted)
+	if (s->holds && (type == MQTT_PUBACK || type == MQTT_PUBREC ||
+			    type == MQTT_PUBCOMP)) {
+		session_take_device_ack(s, p, packet);
+		return true;
+	}
+	if (!s->will.wanted && !s->link_lost)
 		link_put(&s->link, WS_BINARY, packet, true);
 	if (type == MQTT_DISCONNECT && !s->ended)
 		session_end_for(s, R_DEVICE_LEFT, "");
@@ -245,8 +251,8 @@ take_turn(struct session *s, struct span *in)
 	bool has_waited;
 
 	/* one that is gone is not heard, though its will may still be due */
-	while (in->n > 0 && s->device.state == DEVICE_ONLINE &&
-	       link_takes(&s->link))
+	while (
+	    in->n > 0 && s->device.state == DEVICE_ONLINE && session_listens(s))
 		if (!(s->up_left > 0 ? take_more(s, in) : take_start(s, in)))
 			break;
 	if (s->ended)

@@ -410,7 +410,7 @@ session_send_will(struct session *s)
 	const struct flow_publish publish = {.qos = s->will.qos > 0,
 	    .bytes = whole.n,
 	    .packet = whole,
-	    .in_flight = s->memory->inbound.in_flight,
+	    .in_flight = session_in_flight(s),
 	    .waits = true};
 
 	if (s->will.state == WILL_DUE && flow_queued(f) == 0 && !set_next(s)) {

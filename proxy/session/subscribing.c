@@ -23,9 +23,11 @@ struct exchange {
 	enum mqtt_type type;
 	uint16_t packet_id;
 	bool passed;  /* as it was: nothing but <due> is set below */
+	bool is_own;  /* not the device's */
 	uint32_t due; /* codes; 0: nothing is under way */
 	size_t bytes; /* allocated */
 	struct span properties;
+	struct span all;    /* filters */
 	struct span left;   /* filters that are not, or not wholly, sent */
 	uint32_t left_from; /* the number of the first of them */
 	uint32_t left_skip; /* of the cloud's filters for it: are sent */
@@ -195,7 +197,8 @@ keep(const struct mqtt_packet *p, uint32_t n)
 	for (uint32_t i = 0; i < n; i++)
 		e->filters[i] = (struct state){.code = NO_CODE};
 	e->properties = copy(behind, p->properties);
-	e->left = copy(behind + p->properties.n, p->payload);
+	e->all = copy(behind + p->properties.n, p->payload);
+	e->left = e->all;
 	return e;
 }
 
@@ -236,12 +239,15 @@ subscribing_take(struct subscribing *s, const struct mqtt_packet *p,
 	bool passes;
 	uint32_t n;
 
+	if (e != NULL && e->is_own)
+		return SUBSCRIBING_WAIT;
 	if (e != NULL)
 		return take_again(s, e, p, why);
 	if (s->count >= SUBSCRIBING_MAX ||
 	    s->kept_bytes >= SUBSCRIBING_KEPT_BYTES)
 		return SUBSCRIBING_WAIT;
-	passes = suits(p, rules, &n) && !has_parts_left(s);
+	passes = suits(p, rules, &n) && !has_parts_left(s) &&
+		 rules->on_answer == NULL;
 	e = passes ? note(n) : keep(p, n);
 	if (e == NULL)
 		return SUBSCRIBING_NO_MEMORY;
@@ -251,6 +257,70 @@ subscribing_take(struct subscribing *s, const struct mqtt_packet *p,
 	s->kept_bytes += e->bytes;
 	TAILQ_INSERT_TAIL(&s->exchanges, e, next);
 	return passes ? SUBSCRIBING_PASS : SUBSCRIBING_TAKEN;
+}
+
+/* ---- over another link ---- */
+
+static void
+restart(struct exchange *e)
+{
+	e->left = e->all;
+	e->left_from = e->left_skip = e->part_from = e->due = 0;
+	e->acknowledged = e->went_up = false;
+	buffer_free(&e->ack_properties);
+	for (uint32_t i = 0; i < e->n; i++)
+		e->filters[i] = (struct state){.code = NO_CODE};
+}
+
+void
+subscribing_restart(struct subscribing *s)
+{
+	struct exchange *e, *after;
+
+	for (e = TAILQ_FIRST(&s->exchanges); e != NULL; e = after) {
+		after = TAILQ_NEXT(e, next);
+		if (e->is_own) /* the next cloud may not need it */
+			forget(s, e);
+		else
+			restart(e);
+	}
+}
+
+/* Downwards: devices count up. */
+static uint16_t
+pick_id(const struct subscribing *s)
+{
+	uint16_t id = UINT16_MAX;
+
+	while (subscribing_has(s, id))
+		id--;
+	return id;
+}
+
+bool
+subscribing_restore(struct subscribing *s, struct span properties,
+    struct span filters, uint32_t n)
+{
+	const struct mqtt_packet p = {
+	    .properties = properties, .payload = filters};
+	struct exchange *e = keep(&p, n);
+	struct exchange *before;
+
+	if (e == NULL)
+		return false;
+	e->type = MQTT_SUBSCRIBE;
+	e->packet_id = pick_id(s);
+	e->is_own = true;
+	s->count++;
+	s->kept_bytes += e->bytes;
+	TAILQ_FOREACH (before, &s->exchanges, next)
+		if (!before->is_own)
+			break;
+	if (before != NULL)
+		TAILQ_INSERT_BEFORE(before, e, next);
+	else
+		TAILQ_INSERT_TAIL(&s->exchanges, e, next);
+	return true;
 }
 
 /* ---- what the cloud has answered ---- */
@@ -490,10 +560,23 @@ write_part(struct subscribing *s, struct exchange *e,
 	return true;
 }
 
+/* The answer to a SUBSCRIBE of our own goes to nobody. */
+static enum subscribing_to
+end_own(struct subscribing *s, struct exchange *e)
+{
+	bool refused = false;
+
+	for (uint32_t i = 0; i < e->n; i++)
+		refused |= e->filters[i].code >= FAILURE;
+	forget(s, e);
+	return refused ? SUBSCRIBING_REFUSED : SUBSCRIBING_RESTORED;
+}
+
 /* Writes the acknowledgement of <e>, which is over then. False without memory.
  */
 static bool
-write_answer(struct subscribing *s, struct exchange *e, struct buffer *out)
+write_answer(struct subscribing *s, struct exchange *e,
+    const struct subscribing_rules *rules, struct buffer *out)
 {
 	struct mqtt_packet p = {.header.type = e->type + 1,
 	    .packet_id = e->packet_id,
@@ -507,6 +590,9 @@ write_answer(struct subscribing *s, struct exchange *e, struct buffer *out)
 			    &codes, (struct span){&e->filters[i].code, 1});
 	p.payload = buffer_span(&codes);
 	ok = ok && write_packet(&p, s->level, out);
+	if (ok && rules->on_answer != NULL)
+		rules->on_answer(
+		    rules->arg, e->type, e->properties, e->all, p.payload);
 	buffer_free(&codes);
 	if (ok)
 		forget(s, e);
@@ -528,10 +614,13 @@ subscribing_next(struct subscribing *s, const struct subscribing_rules *rules,
 			if (e->due > 0)
 				return SUBSCRIBING_TO_CLOUD;
 		}
+		if (e->due == 0 && e->is_own)
+			return end_own(s, e);
 		if (e->due == 0 &&
 		    (e->went_up || e == TAILQ_FIRST(&s->exchanges)))
-			return write_answer(s, e, out) ? SUBSCRIBING_TO_DEVICE
-						       : SUBSCRIBING_STARVED;
+			return write_answer(s, e, rules, out)
+				   ? SUBSCRIBING_TO_DEVICE
+				   : SUBSCRIBING_STARVED;
 		if (e->due > 0 && had_parts_left)
 			return SUBSCRIBING_NOTHING; /* nor for those behind */
 	}

@@ -61,6 +61,14 @@ struct subscribing_rules {
 	 */
 	void (*map)(void *arg, enum mqtt_type type, struct span filter,
 	    subscribing_emit *emit, void *emit_arg);
+	/*
+	 * Told, before the device is, what the cloud has said to each of the
+	 * device's <filters>, the payload of its packet, in one byte each of
+	 * <codes> (below level 5, to UNSUBSCRIBE: none). With it every packet
+	 * is kept until then. NULL: nobody has to know.
+	 */
+	void (*on_answer)(void *arg, enum mqtt_type type,
+	    struct span properties, struct span filters, struct span codes);
 	void *arg;
 };
 
@@ -110,7 +118,10 @@ enum subscribing_to {
 	SUBSCRIBING_NOTHING, /* until the next packet from either side */
 	SUBSCRIBING_TO_CLOUD,
 	SUBSCRIBING_TO_DEVICE,
-	SUBSCRIBING_STARVED /* without memory; nothing was done */
+	SUBSCRIBING_RESTORED, /* nothing: the answer is to a SUBSCRIBE of our
+				 own */
+	SUBSCRIBING_REFUSED,  /* the same, and a filter was refused */
+	SUBSCRIBING_STARVED   /* without memory; nothing was done */
 };
 
 /*
@@ -120,6 +131,20 @@ enum subscribing_to {
  */
 NODISCARD enum subscribing_to subscribing_next(struct subscribing *s,
     const struct subscribing_rules *rules, struct buffer *out);
+
+/*
+ * The link is gone: what is under way is to be sent again, as from the
+ * beginning, over another one. Only with an on_answer from the beginning on.
+ */
+void subscribing_restart(struct subscribing *s);
+
+/*
+ * Before all that is under way goes a SUBSCRIBE of our own with <n> filters,
+ * behind others of that kind. The device does not see its answer. False without
+ * memory.
+ */
+NODISCARD bool subscribing_restore(struct subscribing *s,
+    struct span properties, struct span filters, uint32_t n);
 
 /* True while a packet with this identifier is under way. */
 bool subscribing_has(const struct subscribing *s, uint16_t packet_id);

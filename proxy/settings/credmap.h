@@ -40,7 +40,11 @@ enum {
 	CREDENTIAL_ALLOW_MAX = 8,
 	CREDENTIAL_TOPIC_NUMBER_MAX = 9999,
 	CREDENTIAL_QOS0_QUEUE_BYTES = 64 * 1024, /* unless it says otherwise */
-	CREDENTIAL_QOS0_QUEUE_MAX = 1024 * 1024
+	CREDENTIAL_QOS0_QUEUE_MAX = 1024 * 1024,
+	CREDENTIAL_HOLD_TIME_MS = 120 * 1000,
+	CREDENTIAL_HOLD_TIME_MAX_MS = 24 * 3600 * 1000,
+	CREDENTIAL_HOLD_QUEUE_BYTES = 512 * 1024,
+	CREDENTIAL_HOLD_QUEUE_MAX = 16 * 1024 * 1024
 };
 
 /*
@@ -84,6 +88,8 @@ X(clean_session,      true,  "device", "whether the cloud is to forget: yes, no,
 X(log_level,          true,  "info", "how much to log of it: error, warning, notice, info or debug; default: that of proxy.ini") \
 POLICIES(CREDMAP_POLICY, X) \
 X(qos0_queue,         true,  "64K", "messages of QoS 0 kept while they are more than the contract allows in a second, in bytes, 0 to 1M") \
+X(hold_time,          true,  "120s", "how long a device is held without a link to the cloud, 1s to 24h") \
+X(hold_queue,         true,  "512K", "messages of QoS 1 and 2 kept until the cloud has acknowledged them, in bytes, 4K to 16M") \
 X(contract,           true,  "aliyun", "whose rules hold, all of them: aliyun or none; default: those of proxy.ini") \
 CONTRACT(CREDMAP_RULE, X)
 
@@ -156,6 +162,8 @@ struct credential {
 	const struct topic_map *topics;
 	struct policies policies;
 	uint32_t qos0_queue_bytes;
+	uint32_t hold_time_ms;
+	uint32_t hold_queue_bytes;
 	bool enabled;      /* otherwise it is refused */
 	bool has_password; /* it must show <password>, or that of <hash> */
 	bool verify_login; /* it must show a login signed with its secret */
@@ -271,6 +279,9 @@ enum reason credential_refuses(
    and whether it is let in, the log level, and of the contract the rules that
    are live do not count. */
 bool credential_same(const struct credential *a, const struct credential *b);
+/* True when only the link to the cloud has to be another one. */
+bool credential_same_device(
+    const struct credential *a, const struct credential *b);
 
 /* Where <transport> is had. */
 uint16_t credential_port(const struct credential *c, enum transport transport);

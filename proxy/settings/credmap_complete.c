@@ -168,6 +168,9 @@ complete_device(struct loading *l, struct credential *c,
 #undef X
 	c->qos0_queue_bytes =
 	    giver(KEY_qos0_queue, own, p, defaults)->qos0_queue_bytes;
+	c->hold_time_ms = giver(KEY_hold_time, own, p, defaults)->hold_time_ms;
+	c->hold_queue_bytes =
+	    giver(KEY_hold_queue, own, p, defaults)->hold_queue_bytes;
 	c->timestamp_mode = timestamp->timestamp_mode;
 	c->timestamp_ms = timestamp->timestamp_ms;
 	c->topics = own->has_topics ? own->topics
@@ -260,6 +263,8 @@ loading_complete(struct loading *l)
 	    .match_case = true,
 	    .enabled = true,
 	    .qos0_queue_bytes = CREDENTIAL_QOS0_QUEUE_BYTES,
+	    .hold_time_ms = CREDENTIAL_HOLD_TIME_MS,
+	    .hold_queue_bytes = CREDENTIAL_HOLD_QUEUE_BYTES,
 	};
 
 	sort_products(l);

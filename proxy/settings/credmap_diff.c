@@ -4,57 +4,65 @@
 
 /*
  * What is compared of two entries: the key that a difference is told by,
- * whether a session has to end by it, and when it is the same, of a and b. The
- * rules of a contract say themselves what they end. credential_same() and the
+ * what it means for a session, and when it is the same, of a and b. The rules
+ * of a contract say themselves what they end. credential_same() and the
  * differences are both made of this one table.
  */
+enum effect {
+	LIVE,  /* none, or it is used from now on */
+	LOGIN, /* the cloud has to be logged in to anew */
+	END    /* the device has to come again */
+};
+
 /* clang-format off */
 #define FIELDS(X) \
-X("label",           false, same_text(a->label, b->label)) \
-X("product_key",     true,  same_text(a->product_key, b->product_key)) \
-X("device_name",     true,  same_text(a->device_name, b->device_name)) \
-X("device_secret",   true,  same_secret(&a->device_secret, &b->device_secret)) \
-X("client_id",       true,  same_text(a->client_id, b->client_id)) \
-X("match_client_id", false, same_text(a->match_client_id, b->match_client_id)) \
-X("match_username",  false, same_text(a->match_username, b->match_username)) \
-X("match_address",   false, same_text(a->match_address, b->match_address)) \
-X("match_case",      false, a->match_case == b->match_case) \
-X("allow_from",      false, same_networks(&a->allow_from, &b->allow_from)) \
-X("password",        true,  same_secret(&a->password, &b->password)) \
-X("password_hash",   true,  password_hash_same(&a->hash, &b->hash)) \
-X("verify_login",    true,  a->verify_login == b->verify_login) \
-X("host",            true,  same_text(a->host, b->host)) \
-X("port",            true,  a->port == b->port) \
-X("mqtts_port",      true,  a->mqtts_port == b->mqtts_port) \
-X("path",            true,  same_text(a->path, b->path)) \
-X("transports",      true,  transports_same(&a->transports, &b->transports)) \
-X("server_name",     true,  same_server_name(a, b)) \
-X("sign_method",     true,  a->sign_method == b->sign_method) \
-X("timestamp",       true,  a->timestamp_mode == b->timestamp_mode && \
+X("label",           LIVE,  same_text(a->label, b->label)) \
+X("product_key",     END,   same_text(a->product_key, b->product_key)) \
+X("device_name",     END,   same_text(a->device_name, b->device_name)) \
+X("device_secret",   LOGIN, same_secret(&a->device_secret, &b->device_secret)) \
+X("client_id",       LOGIN, same_text(a->client_id, b->client_id)) \
+X("match_client_id", LIVE,  same_text(a->match_client_id, b->match_client_id)) \
+X("match_username",  LIVE,  same_text(a->match_username, b->match_username)) \
+X("match_address",   LIVE,  same_text(a->match_address, b->match_address)) \
+X("match_case",      LIVE,  a->match_case == b->match_case) \
+X("allow_from",      LIVE,  same_networks(&a->allow_from, &b->allow_from)) \
+X("password",        END,   same_secret(&a->password, &b->password)) \
+X("password_hash",   END,   password_hash_same(&a->hash, &b->hash)) \
+X("verify_login",    END,   a->verify_login == b->verify_login) \
+X("host",            LOGIN, same_text(a->host, b->host)) \
+X("port",            LOGIN, a->port == b->port) \
+X("mqtts_port",      LOGIN, a->mqtts_port == b->mqtts_port) \
+X("path",            LOGIN, same_text(a->path, b->path)) \
+X("transports",      LOGIN, transports_same(&a->transports, &b->transports)) \
+X("server_name",     LOGIN, same_server_name(a, b)) \
+X("sign_method",     LOGIN, a->sign_method == b->sign_method) \
+X("timestamp",       LOGIN, a->timestamp_mode == b->timestamp_mode && \
 			    a->timestamp_ms == b->timestamp_ms) \
-X("extra",           true,  same_text(a->extra, b->extra)) \
-X("enabled",         false, a->enabled == b->enabled) \
-X("keep_alive",      true,  a->keep_alive_s == b->keep_alive_s) \
-X("clean_session",   true,  a->clean_session == b->clean_session) \
-X("log_level",       false, a->log.set == b->log.set && \
+X("extra",           LOGIN, same_text(a->extra, b->extra)) \
+X("enabled",         LIVE,  a->enabled == b->enabled) \
+X("keep_alive",      LOGIN, a->keep_alive_s == b->keep_alive_s) \
+X("clean_session",   END,   a->clean_session == b->clean_session) \
+X("log_level",       LIVE,  a->log.set == b->log.set && \
 			    a->log.level == b->log.level) \
 POLICIES(POLICY, X) \
-X("qos0_queue",      false, a->qos0_queue_bytes == b->qos0_queue_bytes) \
-X("topic",           true,  same_topics(a, b)) \
-X("contract",        false, a->contract->cloud == b->contract->cloud) \
+X("qos0_queue",      LIVE,  a->qos0_queue_bytes == b->qos0_queue_bytes) \
+X("hold_time",       LIVE,  a->hold_time_ms == b->hold_time_ms) \
+X("hold_queue",      LIVE,  a->hold_queue_bytes == b->hold_queue_bytes) \
+X("topic",           END,   same_topics(a, b)) \
+X("contract",        LIVE,  a->contract->cloud == b->contract->cloud) \
 CONTRACT(RULE, X)
 
 #define POLICY(X, name, first, second, third, what) \
-	X(#name, false, a->policies.name == b->policies.name)
+	X(#name, LIVE, a->policies.name == b->policies.name)
 #define RULE(X, name, kind, aliyun, none, least, most, live, what) \
-	X(#name, !(live), a->contract->name == b->contract->name)
+	X(#name, (live) ? LIVE : END, a->contract->name == b->contract->name)
 /* clang-format on */
 
 static const struct {
 	const char *key;
-	bool ends_session;
+	enum effect effect;
 } fields[] = {
-#define X(key, ends_session, same) {key, ends_session},
+#define X(key, effect, same) {key, effect},
     FIELDS(X)
 #undef X
 };
@@ -109,7 +117,7 @@ differing_fields(const struct credential *a, const struct credential *b)
 {
 	uint64_t differing = 0, bit = 1;
 
-#define X(key, ends_session, same)                                             \
+#define X(key, effect, same)                                                   \
 	differing |= (same) ? 0 : bit;                                         \
 	bit <<= 1;
 	FIELDS(X)
@@ -117,19 +125,28 @@ differing_fields(const struct credential *a, const struct credential *b)
 	return differing;
 }
 
-static bool
-end_session(uint64_t differing)
+/* The gravest of them. */
+static enum effect
+effect_of(uint64_t differing)
 {
+	enum effect effect = LIVE;
+
 	for (size_t i = 0; i < FIELD_COUNT; i++)
-		if (differing >> i & 1 && fields[i].ends_session)
-			return true;
-	return false;
+		if (differing >> i & 1 && fields[i].effect > effect)
+			effect = fields[i].effect;
+	return effect;
 }
 
 bool
 credential_same(const struct credential *a, const struct credential *b)
 {
-	return !end_session(differing_fields(a, b));
+	return effect_of(differing_fields(a, b)) == LIVE;
+}
+
+bool
+credential_same_device(const struct credential *a, const struct credential *b)
+{
+	return effect_of(differing_fields(a, b)) < END;
 }
 
 const char *
@@ -160,7 +177,7 @@ compare(const struct credential *before, const struct credential *after,
 		  : d->fields == LABEL ? CREDMAP_RENAMED
 				       : CREDMAP_CHANGED;
 	d->disconnects =
-	    before->enabled && (disabled || end_session(d->fields));
+	    before->enabled && (disabled || effect_of(d->fields) > LIVE);
 	return d->fields != 0;
 }
 

@@ -507,18 +507,41 @@ credmap_line_policy(struct credmap_line *line, const char *value,
 	wrong_value(line, value, text);
 }
 
+/* What does not lie in the range is told with what is <allowed>. */
+static void
+read_within(struct credmap_line *line, const char *value, enum value_unit unit,
+    uint64_t least, uint64_t most, const char *allowed, uint32_t *out)
+{
+	uint64_t n;
+
+	if (value_read(value, unit, &n) && n >= least && n <= most)
+		*out = (uint32_t)n;
+	else
+		wrong_value(line, value, allowed);
+}
+
 void
 credmap_line_qos0_queue(
     struct credmap_line *line, const char *value, uint32_t *out)
 {
-	uint64_t n;
+	read_within(line, value, VALUE_BYTES, 0, CREDENTIAL_QOS0_QUEUE_MAX,
+	    "0 to 1M is allowed, as in 4096, 64K, 1M", out);
+}
 
-	if (value_read(value, VALUE_BYTES, &n) &&
-	    n <= CREDENTIAL_QOS0_QUEUE_MAX)
-		*out = (uint32_t)n;
-	else
-		wrong_value(
-		    line, value, "0 to 1M is allowed, as in 4096, 64K, 1M");
+void
+credmap_line_hold_time(
+    struct credmap_line *line, const char *value, uint32_t *out_ms)
+{
+	read_within(line, value, VALUE_TIME, 1000, CREDENTIAL_HOLD_TIME_MAX_MS,
+	    "1s to 24h is allowed, as in 90, 120s, 15m", out_ms);
+}
+
+void
+credmap_line_hold_queue(
+    struct credmap_line *line, const char *value, uint32_t *out)
+{
+	read_within(line, value, VALUE_BYTES, 4096, CREDENTIAL_HOLD_QUEUE_MAX,
+	    "4K to 16M is allowed, as in 65536, 512K, 4M", out);
 }
 
 void

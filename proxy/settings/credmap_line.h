@@ -128,6 +128,12 @@ void credmap_line_policy(struct credmap_line *line, const char *value,
 /* Up to CREDENTIAL_QOS0_QUEUE_MAX bytes. */
 void credmap_line_qos0_queue(
     struct credmap_line *line, const char *value, uint32_t *out);
+/* 1 s to CREDENTIAL_HOLD_TIME_MAX_MS. */
+void credmap_line_hold_time(
+    struct credmap_line *line, const char *value, uint32_t *out_ms);
+/* 4K to CREDENTIAL_HOLD_QUEUE_MAX bytes. */
+void credmap_line_hold_queue(
+    struct credmap_line *line, const char *value, uint32_t *out);
 
 /* A cloud of a contract, into its <cloud>. */
 void credmap_line_cloud(

@@ -62,6 +62,8 @@ struct common {
 	struct log_own log;
 	struct policies policies;
 	uint32_t qos0_queue_bytes;
+	uint32_t hold_time_ms;
+	uint32_t hold_queue_bytes;
 	struct contract contract; /* its cloud, and the rules given */
 	uint32_t rules;           /* bit i: rule i is given, and good */
 	bool has_topics;          /* it has rules for topics, good or not */

@@ -179,6 +179,12 @@ read_value(struct loading *l, enum key key, const char *value)
 	case KEY_qos0_queue:
 		credmap_line_qos0_queue(line, value, &common->qos0_queue_bytes);
 		return;
+	case KEY_hold_time:
+		credmap_line_hold_time(line, value, &common->hold_time_ms);
+		return;
+	case KEY_hold_queue:
+		credmap_line_hold_queue(line, value, &common->hold_queue_bytes);
+		return;
 	case KEY_contract:
 		credmap_line_cloud(line, value, &common->contract);
 		return;

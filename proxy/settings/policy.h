@@ -21,7 +21,8 @@
 X(x, qos2,           "adapt",   "refuse", NULL,   "what becomes of QoS 2 where the contract has no more than 1: carried as QoS 1, or refused") \
 X(x, retain,         "clear",   "store",  NULL,   "what becomes of a retained message where the contract has none: sent as one that is not, or kept here too") \
 X(x, topic_unmapped, "pass",    "refuse", "drop", "what becomes of a message whose topic no rule maps, where there are rules: it passes, ends the session, or is dropped") \
-X(x, second_device,  "replace", "refuse", NULL,   "who goes when a second device shows the same identity: the first, or the second")
+X(x, second_device,  "replace", "refuse", NULL,   "who goes when a second device shows the same identity: the first, or the second") \
+X(x, on_link_loss,   "hold",    "close",  NULL,   "what becomes of the device when the link to the cloud is lost: it is held while the link is dialled again, or closed")
 /* clang-format on */
 
 /* The values, in the order of the words. */
@@ -29,6 +30,7 @@ enum { QOS2_ADAPT, QOS2_REFUSE };
 enum { RETAIN_CLEAR, RETAIN_STORE };
 enum { TOPIC_UNMAPPED_PASS, TOPIC_UNMAPPED_REFUSE, TOPIC_UNMAPPED_DROP };
 enum { SECOND_DEVICE_REPLACE, SECOND_DEVICE_REFUSE };
+enum { ON_LINK_LOSS_HOLD, ON_LINK_LOSS_CLOSE };
 
 #define X(x, name, first, second, third, what) POLICY_##name,
 enum policy { POLICIES(X, ) POLICY_COUNT };

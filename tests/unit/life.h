@@ -24,6 +24,7 @@ struct life {
 	enum transport transport;
 	struct lan lan;
 	const char *contract; /* NULL: none, every packet passes as it is */
+	bool holds;           /* the device outlives its link */
 	struct credmap *map;
 	const struct credential *entry;
 	struct session_env env;
@@ -59,9 +60,11 @@ life_map(struct life *l, const char *more)
 	    "product_key = a1B2c3D4e5F\ndevice_name = pump_7\n"
 	    "device_secret = 0123456789abcdef0123456789abcdef\n"
 	    "timestamp = 789\nhost = 127.0.0.1\nport = %u\n"
-	    "mqtts_port = %u\ntransports = %s\ncontract = %s\n%s",
+	    "mqtts_port = %u\ntransports = %s\ncontract = %s\n"
+	    "on_link_loss = %s\n%s",
 	    l->cloud.port, l->cloud.port, transport_word(l->transport),
-	    l->contract != NULL ? l->contract : "none", more);
+	    l->contract != NULL ? l->contract : "none",
+	    l->holds ? "hold" : "close", more);
 	path = scratch_write(l->rig.scratch, "devices.ini",
 	    (struct span){(const uint8_t *)text, strlen(text)});
 	map = credmap_load(path, l->rig.settings, &l->rig.scratch->complaints);
