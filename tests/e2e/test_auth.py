@@ -30,7 +30,8 @@ def server(request, certs):
 @pytest.fixture
 def site(cloud, start, dial, server):
     """(device, its entry, the proxy): nothing is sent yet."""
-    entry = cloud.device(port=server.port, transports=server.transport)
+    entry = cloud.device(port=server.port, transports=server.transport,
+                         on_link_loss="close")
     proxy = start(cloud, entry)
     return dial(proxy), entry, proxy
 

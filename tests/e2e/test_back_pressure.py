@@ -110,7 +110,7 @@ def test_others_are_not_held_up(cloud, start, dial):
 
 
 def test_cloud_stuck_for_too_long(cloud, start, dial):
-    entry = cloud.device(contract="none")
+    entry = cloud.device(contract="none", on_link_loss="close")
     proxy = start(cloud, entry, cloud={"write_timeout": "300ms"})
     device = dial(proxy)
     device.log_in(entry["label"])

@@ -27,6 +27,7 @@ GOOD5 = b"\x20\x03\0\0\0"
 def entry_for(cloud, server, **keys):
     keys.setdefault("port", server.port if server else None)
     keys.setdefault("transports", getattr(server, "transport", None))
+    keys.setdefault("on_link_loss", "close")    # or nothing is told for long
     return cloud.device(**keys)
 
 

@@ -14,7 +14,7 @@ from cloud_process import topic_of
     ("abort", ["cloud_closed", "cloud_reset"])])
 def test_link_is_lost(cloud, start, dial, how, reasons, level, told):
     """The device is told, and may come back at once."""
-    entry, other = cloud.device(), cloud.device()
+    entry, other = cloud.device(on_link_loss="close"), cloud.device()
     proxy = start(cloud, entry, other)
     device, bystander = dial(proxy), dial(proxy)
     bystander.log_in(other["label"])
@@ -62,7 +62,7 @@ def test_cloud_that_does_not_answer(cloud, start, dial, setting, reason):
 
 def test_packets_on_their_way(cloud, start, dial):
     """Nothing is acknowledged that the cloud has not got."""
-    entry = cloud.device()
+    entry = cloud.device(on_link_loss="close")
     proxy = start(cloud, entry)
     device = dial(proxy)
     device.log_in(entry["label"])

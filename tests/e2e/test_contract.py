@@ -272,7 +272,7 @@ def test_bytes_of_a_second(cloud, strict, start, dial):
 
 def test_too_many_without_puback(cloud, strict, start, dial):
     """wait, but not for ever; the cloud is asked for no more."""
-    entry = strict(inflight_max=5)
+    entry = strict(inflight_max=5, on_link_loss="close")
     cloud.fault(entry, answer_publishes=False)
     proxy = start(cloud, entry, cloud={"write_timeout": "500ms"})
     device = dial(proxy)

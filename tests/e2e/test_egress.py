@@ -309,7 +309,7 @@ def test_certificate_of_the_cloud_behind_a_proxy(ways, site, refused, cloud,
 
 
 def test_proxy_cuts_silent_tunnels(ways, site, dial):
-    here = site(ways["idle"].url)
+    here = site(ways["idle"].url, keys={"on_link_loss": "close"})
     device = dial(here.proxy)
     device.log_in(here.entry["label"])
     assert device.until_closed() == []

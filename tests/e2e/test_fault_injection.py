@@ -122,7 +122,7 @@ class Site:
 def site(cloud, start, tmp_path):
     faults = Faults(tmp_path / "order")
     good = [cloud.device() for _ in range(GOOD)]
-    entry = cloud.device(host="127.0.0.1")
+    entry = cloud.device(host="127.0.0.1", on_link_loss="close")
     proxy = start(cloud, *good, entry, env=faults.env)
     maps = pathlib.Path(f"/proc/{proxy.pid}/maps").read_text()
     if "fail_syscall.so" not in maps:

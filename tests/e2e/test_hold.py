@@ -143,7 +143,7 @@ def test_a_message_the_device_has(cloud, start, dial, level):
     assert second.payload == b"second"
     assert second.number != first.number
     device.send(mqtt.puback(first.number), mqtt.puback(second.number))
-    device.ping()
+    device.publish(topic_of(entry), "behind them", qos=1)
     # the cloud knows: over a third link nothing comes again
     since = lose_link(cloud, proxy, entry)
     proxy.wait_log("device_resumed", since=since)

@@ -30,7 +30,7 @@ def path():
 def site(cloud, start, relay, path):
     """site(interval_min) -> (proxy, entry)"""
     def begin(interval_min):
-        entry = cloud.device(port=relay.port)
+        entry = cloud.device(port=relay.port, on_link_loss="close")
         return start(
             cloud, entry, admin={"socket": path},
             cloud={"ping_interval": f"{INTERVAL_MS}ms",

@@ -100,7 +100,7 @@ def test_session_expiry(cloud, start, dial):
                                             ("none", True)])
 def test_what_the_cloud_says_about_itself(cloud, start, dial, contract, told):
     """stays at the proxy."""
-    entry = cloud.device(contract=contract)
+    entry = cloud.device(contract=contract, on_link_loss="close")
     cloud.fault(entry, connack_properties={
         "assigned_client_id": "signed-id", "server_keep_alive": 40,
         "server_reference": "elsewhere:1883"})

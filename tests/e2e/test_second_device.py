@@ -215,9 +215,9 @@ def seconds(line):
     return datetime.datetime.fromisoformat(when).timestamp()
 
 
-def quota_of(cloud, logins_per_minute):
+def quota_of(cloud, logins_per_minute, **keys):
     """A device for which the cloud counts them, strictly."""
-    entry = cloud.device()
+    entry = cloud.device(**keys)
     cloud.fault(entry, strict=True, logins_per_minute=logins_per_minute,
                 limits={"logins_per_minute": logins_per_minute})
     return entry
@@ -350,7 +350,7 @@ def test_who_is_in_does_not_stay_half_dead(cloud, start, dial):
 
 def test_cloud_that_kicks(cloud, start, dial, path):
     """Three times soon after the login: somebody else seems to be it."""
-    entry = cloud.device()
+    entry = cloud.device(on_link_loss="close")
     cloud.fault(entry, kick_after=0)
     proxy = start(cloud, entry, admin={"socket": path})
     for turn in range(5):
@@ -365,10 +365,26 @@ def test_cloud_that_kicks(cloud, start, dial, path):
     assert get_metrics(path)[LOOPS.format("lan")] == 0
 
 
+def test_cloud_that_kicks_a_device_that_is_held(cloud, start, dial, path):
+    """The same is told, and its quota kept."""
+    entry = quota_of(cloud, 5)
+    cloud.fault(entry, kick_after=0)
+    proxy = start(cloud, entry, admin={"socket": path},
+                  dial={"per_device": 5, "kicked_first": "10ms"})
+    device = let_in(proxy, dial, entry, HERE)
+    # a proxy that has just begun lends a device one login in 12 s
+    line = proxy.wait_log("identity_in_use", timeout=60)
+    assert line["times"] == "3"
+    device.ping()
+    assert not proxy.logs("session_end")
+    assert get_metrics(path)[LOOPS.format("cloud")] == 1
+    assert all(login["accepted"] for login in cloud.decisions("login", entry))
+
+
 def test_device_that_comes_back_to_a_cloud_that_kicks(cloud, start, path):
     """By itself, and again and again: it is told once, counted once, and the
     cloud has had no more logins than it allows."""
-    entry = quota_of(cloud, 60)
+    entry = quota_of(cloud, 60, on_link_loss="close")
     cloud.fault(entry, kick_after=0)
     proxy = start(cloud, entry, admin={"socket": path},
                   dial={"per_device": 60, "kicked_first": "100ms"})
@@ -396,7 +412,7 @@ def test_cloud_that_kicks_with_a_disconnect(cloud, start, dial):
 
 
 def test_stable_links_are_no_kicks(cloud, start, dial):
-    entry = cloud.device()
+    entry = cloud.device(on_link_loss="close")
     cloud.fault(entry, kick_after=0)
     proxy = start(cloud, entry, dial={"stable_after": 0})
     for turn in range(4):
