@@ -78,8 +78,8 @@ X(R_LOGIN_TIMEOUT,        "login_timeout",        3, 0x88, 0x89, "the cloud did 
 X(R_CLOUD_CLOSED,         "cloud_closed",         3, 0x88, 0x89, "the cloud ended the connection")                                     \
 X(R_CLOUD_SILENT,         "cloud_silent",         3, 0x88, 0x89, "the cloud did not answer a ping; the link is dead")                  \
 X(R_CLOUD_STUCK,          "cloud_stuck",          3, 0x88, 0x89, "the cloud did not take what was sent to it")                         \
-X(R_HOLD_OVER,            "hold_over",            3, 0x88, 0x88, "the link to the cloud did not come back within hold_time; see the reasons of the dials that failed") \
-X(R_SESSION_LOST,         "session_lost",         3, 0x88, 0x88, "the cloud has not kept what the device relies on; it has to connect again") \
+X(R_HOLD_OVER,            "hold_over",            3, 0x88, 0x89, "the link to the cloud did not come back within hold_time; see the reasons of the dials that failed") \
+X(R_SESSION_LOST,         "session_lost",         3, 0x88, 0x89, "the cloud has not kept what the device relies on; it has to connect again") \
 X(R_BAD_FRAME,            "bad_frame",            3, 0x88, 0x89, "the cloud broke the WebSocket protocol")                             \
 X(R_TEXT_MESSAGE,         "text_message",         3, 0x88, 0x89, "the cloud sent a WebSocket text message; MQTT is binary")            \
 X(R_BAD_CLOUD_PACKET,     "bad_cloud_packet",     3, 0x88, 0x89, "the cloud sent bytes that are no MQTT packet")                       \

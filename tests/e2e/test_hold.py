@@ -96,7 +96,7 @@ def test_while_nothing_listens(cloud, start, dial, listen):
         b"one", b"two", b"zero"]
 
 
-@pytest.mark.parametrize("level, told", [(3, []), (4, []), (5, [0x88])])
+@pytest.mark.parametrize("level, told", [(3, []), (4, []), (5, [0x89])])
 def test_the_time_is_over(cloud, start, dial, level, told):
     entry = cloud.device(hold_time="2s")
     proxy = start(cloud, entry, dial=SWIFT)
