@@ -284,7 +284,7 @@ def test_next_device_does_not_wait(cloud, strict, start, dial):
 
 def test_link_is_lost(cloud, strict, start, dial):
     """Nobody can be told."""
-    entry = strict()
+    entry = strict(on_link_loss="close")
     proxy = start(cloud, entry)
     device = dial(proxy)
     device.log_in(entry["label"], will=will_of(entry))

@@ -129,7 +129,7 @@ def test_keep_alive_out_of_range(cloud, start, dial):
 
 def test_keep_alive_changed(cloud, start, dial):
     """It is the login that says it, so another one is due."""
-    entry, other = cloud.device(), cloud.device()
+    entry, other = cloud.device(on_link_loss="close"), cloud.device()
     proxy = start(cloud, entry, other)
     device, bystander = dial(proxy), dial(proxy)
     device.log_in(entry["label"])

@@ -136,7 +136,7 @@ def upgrade_not_found(lab):
 @fault("cloud_closed", word="ended the connection", step="stay", codes=(0,))
 def kicked(lab):
     lab.cloud.order("fault", kick_after=0)
-    return {}
+    return {"on_link_loss": "close"}
 
 
 @fault("login_refused", word="CONNACK 3", step="login", codes=(0, 3))

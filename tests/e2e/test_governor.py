@@ -245,7 +245,7 @@ def site(cloud, start, dial):
             entries = {
                 "network": cloud.device(port=nobody.getsockname()[1]),
                 "refused": cloud.device(device_secret="not-this-one"),
-                "kicked": cloud.device()}
+                "kicked": cloud.device(on_link_loss="close")}
             cloud.fault(entries["kicked"], kick_after=0)
             proxy = start(cloud, *entries.values(), dial=settings)
             proxy.entries = entries

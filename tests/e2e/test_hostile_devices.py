@@ -385,7 +385,7 @@ def test_device_that_has_gone(lab, far_site, limits, keep_alive, data,
     ({"write_timeout": "1s"}, True, "not acknowledged"),
     ({"ping_interval": "500ms", "ping_timeout": "5s"}, False, "PINGRESP")])
 def test_cloud_that_has_gone(lab, far_site, settings, data, detail):
-    entry = lab.cloud.device(host=LOST_CLOUD_AT)
+    entry = lab.cloud.device(host=LOST_CLOUD_AT, on_link_loss="close")
     proxy, good = far_site(entry, cloud=settings)
     with lab.device(proxy, DEVICES_AT) as device:
         device.log_in(entry["label"], level=5)

@@ -91,7 +91,7 @@ def test_no_pings_while_packets_go_up(cloud, start, dial):
 
 @pytest.mark.parametrize("level, told", [(4, []), (5, [0x89])])
 def test_silent_cloud(cloud, start, dial, level, told):
-    entry = cloud.device()
+    entry = cloud.device(on_link_loss="close")
     cloud.fault(entry, answer_pings=False)
     proxy = start(cloud, entry, cloud={"ping_interval": "200ms",
                                        "ping_timeout": "300ms"})
