@@ -122,7 +122,7 @@ def test_a_change_that_makes_no_sound(cloud, start, tmp_path):
 @pytest.mark.parametrize("folder", ["", "secrets/"])
 def test_a_secret_changes_in_its_file(cloud, start, dial, folder):
     """That device logs in anew, the other one notices nothing."""
-    entry, other = cloud.device(), cloud.device()
+    entry, other = cloud.device(on_link_loss="close"), cloud.device()
     secret = entry.pop("device_secret")
     proxy = start(cloud, other, reload=HEARD)
     (proxy.folder / "secrets").mkdir()

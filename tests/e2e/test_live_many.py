@@ -110,7 +110,8 @@ class Arrivals:
 @pytest.fixture
 def site(cloud, start, dial):
     """(proxy, {label: (entry, client)}), all online."""
-    entries = [cloud.device() for _ in range(DEVICES)]
+    entries = [cloud.device(on_link_loss="close"),
+               *(cloud.device() for _ in range(DEVICES - 1))]
     proxy = start(cloud, *entries, reload=HEARD)
     devices = {entry["label"]: (entry, dial(proxy)) for entry in entries}
     for label, (_, device) in devices.items():
