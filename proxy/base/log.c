@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/log_json.h"
 #include "base/thread.h"
 
 #include <errno.h>
@@ -10,16 +11,21 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { RING_LINES = 1024 };
 
 struct line {
+	enum log_level level;
+	const char *fmt; /* of what is behind the event; a literal */
 	size_t n;
-	char text[LOG_LINE_MAX];
+	char text[LOG_LINE_MAX]; /* without a line end */
 };
 
 static struct {
@@ -36,23 +42,43 @@ static struct {
 
 static atomic_int threshold = LOG_INFO;
 static atomic_bool overruled;
+static atomic_int format = LOG_TEXT;
 
 /* Where lines go. The file, once it is there, keeps its descriptor: another one
    is put under the same number. */
 static atomic_int output = STDERR_FILENO;
 static char file[PATH_MAX];
+static atomic_bool to_journal; /* which takes a priority before each line */
 
 /* When the writing thread has to give up; 0: never. */
 static atomic_uint_least64_t give_up_ms;
 
-#define X(id, word) [id] = word,
+#define X(id, word, priority) [id] = word,
 static const char *const words[LOG_LEVEL_COUNT] = {LOG_LEVELS(X)};
+#undef X
+#define X(id, word, priority) [id] = priority,
+static const char priorities[LOG_LEVEL_COUNT] = {LOG_LEVELS(X)};
+#undef X
+#define X(id, word) [id] = word,
+static const char *const formats[LOG_FORMAT_COUNT] = {LOG_FORMATS(X)};
 #undef X
 
 const char *
 log_level_word(enum log_level level)
 {
 	return words[level];
+}
+
+const char *
+log_format_word(enum log_format as)
+{
+	return formats[as];
+}
+
+void
+log_set_format(enum log_format as)
+{
+	atomic_store_explicit(&format, (int)as, memory_order_relaxed);
 }
 
 void
@@ -104,6 +130,41 @@ put(const char *p, size_t n)
 	}
 }
 
+/* In one piece, so that what others write to the same pipe is not within. */
+static void
+put_line(const struct line *line)
+{
+	enum { PRIORITY = sizeof("<6>") - 1 };
+	char out[PRIORITY + LOG_JSON_MAX] = {'<', priorities[line->level], '>'};
+	bool prefix = atomic_load_explicit(&to_journal, memory_order_relaxed);
+	size_t n;
+
+	if (atomic_load_explicit(&format, memory_order_relaxed) == LOG_JSON) {
+		n = log_json_write(out + PRIORITY,
+		    (struct span){(const uint8_t *)line->text, line->n},
+		    line->fmt);
+	} else {
+		memcpy(out + PRIORITY, line->text, line->n);
+		out[PRIORITY + line->n] = '\n';
+		n = line->n + 1;
+	}
+	put(prefix ? out : out + PRIORITY, prefix ? PRIORITY + n : n);
+}
+
+void
+log_find_journal(void)
+{
+	const char *named = getenv("JOURNAL_STREAM");
+	char own[64];
+	struct stat st;
+
+	if (named == NULL || fstat(STDERR_FILENO, &st) != 0)
+		return;
+	(void)snprintf(own, sizeof(own), "%llu:%llu",
+	    (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	atomic_store(&to_journal, strcmp(named, own) == 0);
+}
+
 /* A FIFO that nobody reads is an error rather than a wait. */
 static int
 open_file(const char *path)
@@ -122,6 +183,7 @@ log_to_file(const char *path)
 		return false;
 	(void)snprintf(file, sizeof(file), "%s", path);
 	atomic_store(&output, fd);
+	atomic_store(&to_journal, false);
 	return true;
 }
 
@@ -158,6 +220,63 @@ format_head(char *out, size_t size, enum log_level level, const char *event)
 	return n;
 }
 
+/* Formats all of it. A line that is too long is cut; what would end a line, or
+   move a terminal's cursor, is none of it. */
+PRINTF_LIKE(4, 0)
+static void
+format_line(struct line *line, enum log_level level, const char *event,
+    const char *fmt, va_list ap)
+{
+	size_t n = format_head(line->text, LOG_LINE_MAX, level, event);
+	int more;
+
+	line->level = level;
+	line->fmt = fmt;
+	if (fmt[0] != '\0') {
+		line->text[n++] = ' ';
+		more = vsnprintf(line->text + n, LOG_LINE_MAX - n, fmt, ap);
+		if (more > 0)
+			n += (size_t)more;
+	}
+	if (n >= LOG_LINE_MAX) {
+		n = LOG_LINE_MAX - 1;
+		memcpy(line->text + n - 3, "...", 3);
+	}
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)line->text[i] < 0x20 ||
+		    line->text[i] == 0x7f)
+			line->text[i] = '?';
+	line->n = n;
+}
+
+PRINTF_LIKE(4, 5)
+static void
+format_own_line(struct line *line, enum log_level level, const char *event,
+    const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	format_line(line, level, event, fmt, ap);
+	va_end(ap);
+}
+
+static void
+tell_dropped(uint64_t dropped)
+{
+	struct line line;
+
+	format_own_line(&line, LOG_WARNING, "log_lines_dropped", "count=%llu",
+	    (unsigned long long)dropped);
+	put_line(&line);
+}
+
+static void
+copy_line(struct line *to, const struct line *from)
+{
+	memcpy(to, from, offsetof(struct line, text) + from->n);
+}
+
 static void *
 writer(void *arg)
 {
@@ -174,23 +293,15 @@ writer(void *arg)
 		if (ring.stopping &&
 		    clock_mono_ms() >= atomic_load(&give_up_ms))
 			break;
-		taken.n = ring.ring[ring.head].n;
-		memcpy(taken.text, ring.ring[ring.head].text, taken.n);
+		copy_line(&taken, &ring.ring[ring.head]);
 		ring.head = (ring.head + 1) % RING_LINES;
 		ring.count--;
 		dropped = ring.dropped;
 		ring.dropped = 0;
 		pthread_mutex_unlock(&ring.lock);
-		put(taken.text, taken.n);
-		if (dropped > 0) {
-			char text[160];
-			size_t n = format_head(text, sizeof(text), LOG_WARNING,
-			    "log_lines_dropped");
-
-			n += (size_t)snprintf(text + n, sizeof(text) - n,
-			    " count=%llu\n", (unsigned long long)dropped);
-			put(text, n);
-		}
+		put_line(&taken);
+		if (dropped > 0)
+			tell_dropped(dropped);
 		pthread_mutex_lock(&ring.lock);
 	}
 	pthread_mutex_unlock(&ring.lock);
@@ -235,48 +346,24 @@ log_stop(uint64_t bound_ms)
 	(void)pthread_cond_destroy(&ring.filled);
 }
 
-static void
-finish_line(char *text, size_t *n)
-{
-	if (*n >= LOG_LINE_MAX) {
-		*n = LOG_LINE_MAX;
-		memcpy(text + LOG_LINE_MAX - 4, "...", 3);
-	} else {
-		(*n)++;
-	}
-	text[*n - 1] = '\n';
-}
-
 PRINTF_LIKE(3, 0)
 static void
 write_line(enum log_level level, const char *event, const char *fmt, va_list ap)
 {
-	char text[LOG_LINE_MAX];
-	size_t n;
-	int more;
+	struct line line;
 
-	n = format_head(text, sizeof(text), level, event);
-	if (fmt[0] != '\0') {
-		text[n++] = ' ';
-		more = vsnprintf(text + n, sizeof(text) - n, fmt, ap);
-		if (more > 0)
-			n += (size_t)more;
-	}
-	finish_line(text, &n);
+	format_line(&line, level, event, fmt, ap);
 	pthread_mutex_lock(&ring.lock);
 	if (!ring.running) {
 		pthread_mutex_unlock(&ring.lock);
-		put(text, n);
+		put_line(&line);
 		return;
 	}
 	if (ring.count == RING_LINES) {
 		ring.dropped++;
 	} else {
-		struct line *to =
-		    &ring.ring[(ring.head + ring.count) % RING_LINES];
-
-		memcpy(to->text, text, n);
-		to->n = n;
+		copy_line(
+		    &ring.ring[(ring.head + ring.count) % RING_LINES], &line);
 		ring.count++;
 		pthread_cond_signal(&ring.filled);
 	}

@@ -1,5 +1,6 @@
 /*
- * log: one event, one line, "key=value", to standard error, or to a file.
+ * log: one event, one line, "key=value" or a JSON object, to standard error, or
+ * to a file.
  *
  * Any thread may write. A line is formatted by its writer into a ring; a thread
  * of the log's own takes it from there to the descriptor, so a full pipe never
@@ -8,6 +9,11 @@
  * log_stop() lines are written directly.
  *
  * Bytes that a device, the cloud or a file supplied go through escape() first.
+ *
+ * The journal of systemd is written to as any standard error, with a priority
+ * ("<4>") before each line: it needs no socket of its own, and the lines of a
+ * crash of the program, of libraries and of the log stay in one order. Who
+ * wants to select by fields takes JSON.
  */
 #ifndef PROXY_BASE_LOG_H
 #define PROXY_BASE_LOG_H
@@ -17,18 +23,29 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Each with the priority that syslog and the journal have for it. */
 #define LOG_LEVELS(X)                                                          \
-	X(LOG_ERROR, "error")                                                  \
-	X(LOG_WARNING, "warning")                                              \
-	X(LOG_NOTICE, "notice") X(LOG_INFO, "info") X(LOG_DEBUG, "debug")
+	X(LOG_ERROR, "error", '3')                                             \
+	X(LOG_WARNING, "warning", '4')                                         \
+	X(LOG_NOTICE, "notice", '5')                                           \
+	X(LOG_INFO, "info", '6')                                               \
+	X(LOG_DEBUG, "debug", '7')
+#define LOG_FORMATS(X) X(LOG_TEXT, "text") X(LOG_JSON, "json")
 
-#define X(id, word) id,
+#define X(id, word, priority) id,
 enum log_level { LOG_LEVELS(X) LOG_LEVEL_COUNT };
 #undef X
+#define X(id, word) id,
+enum log_format { LOG_FORMATS(X) LOG_FORMAT_COUNT };
+#undef X
 
-enum { LOG_LINE_MAX = 1024 }; /* a longer line is cut */
+enum { LOG_LINE_MAX = 1024 }; /* a longer line of text is cut */
 
 const char *log_level_word(enum log_level level);
+const char *log_format_word(enum log_format as);
+
+/* Lines that are written from now on. Default: LOG_TEXT. */
+void log_set_format(enum log_format as);
 
 /* Lines less important than <level> are not written. Default: LOG_INFO. */
 void log_set_level(enum log_level level);
@@ -42,6 +59,10 @@ struct log_own {
 
 /* As log_set_level(), and from now on no device has a level of its own. */
 void log_overrule(enum log_level level);
+
+/* Looks whether standard error is the journal's, as JOURNAL_STREAM tells
+   (systemd.exec(5)); lines have a priority then. Once, at the start. */
+void log_find_journal(void);
 
 /*
  * From now on lines go to the file <path>, which is made when it is missing
@@ -60,7 +81,8 @@ NODISCARD bool log_reopen(void);
 NODISCARD bool log_start(void);
 void log_stop(uint64_t bound_ms);
 
-/* time=... level=... event=<event> followed by <fmt>: "key=value ...". */
+/* time=... level=... event=<event> followed by <fmt>, a literal with other
+   keys: "key=value ...". */
 void log_write(enum log_level level, const char *event, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 

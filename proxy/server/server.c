@@ -95,6 +95,7 @@ adopt(struct server *s, struct reload *r)
 
 	settings_fixed_changes(s->at_start, r->settings, tell_fixed, NULL);
 	log_set_level(r->settings->log_level);
+	log_set_format(r->settings->log_format);
 	reload_warn_insecure(r->settings);
 	resolver_reload(s->resolver, r->settings);
 	dial_rate_set(&s->dial_rate, r->settings->dial_per_second);
@@ -480,7 +481,9 @@ server_run(const struct server_files *files, struct settings *settings,
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
 	event_set_log_callback(on_libevent_log);
+	log_find_journal();
 	log_set_level(settings->log_level);
+	log_set_format(settings->log_format);
 	inherited_take(&s->inherited);
 	remember_program(s);
 	s->files = files;

@@ -147,7 +147,7 @@ log_up(const struct session *s)
 	const struct link *l = &s->link;
 
 	SLOG(LOG_INFO, s, "session_up",
-	    "level=%u transport=%s host=%s port=%u egress=%s tls=%s "
+	    "mqtt_level=%u transport=%s host=%s port=%u egress=%s tls=%s "
 	    "resumed=%s dial_ms=%llu"
 	    " device_keep_alive=%u cloud_keep_alive=%u",
 	    s->level, transport_word(link_transport(l)), s->entry->host,

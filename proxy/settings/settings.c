@@ -26,6 +26,7 @@ enum type {
 	TYPE_SECONDS,
 	TYPE_BOOL,
 	TYPE_LEVEL,
+	TYPE_FORMAT,
 	TYPE_TRANSPORTS,
 	TYPE_TLS_VERSION,
 	TYPE_EGRESS,
@@ -83,6 +84,10 @@ type_word(enum type type, unsigned i)
 	case TYPE_LEVEL:
 		return i < LOG_LEVEL_COUNT ? log_level_word((enum log_level)i)
 					   : NULL;
+	case TYPE_FORMAT:
+		return i < LOG_FORMAT_COUNT
+			   ? log_format_word((enum log_format)i)
+			   : NULL;
 	case TYPE_CLOUD:
 		return i < CONTRACT_CLOUD_COUNT
 			   ? contract_cloud_word((enum contract_cloud)i)
@@ -212,6 +217,8 @@ number_of(const struct row *row, const struct settings *s)
 		return *(const setting_BOOL *)at;
 	case TYPE_LEVEL:
 		return *(const setting_LEVEL *)at;
+	case TYPE_FORMAT:
+		return *(const setting_FORMAT *)at;
 	case TYPE_TLS_VERSION:
 		return (uint64_t)(*(const setting_TLS_VERSION *)at - 0x0303);
 	case TYPE_CLOUD:
@@ -256,6 +263,9 @@ set_number(const struct row *row, struct settings *s, uint64_t n)
 		return;
 	case TYPE_LEVEL:
 		*(setting_LEVEL *)at = (setting_LEVEL)n;
+		return;
+	case TYPE_FORMAT:
+		*(setting_FORMAT *)at = (setting_FORMAT)n;
 		return;
 	case TYPE_TLS_VERSION:
 		*(setting_TLS_VERSION *)at = (setting_TLS_VERSION)n + 0x0303;

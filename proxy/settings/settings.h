@@ -36,11 +36,11 @@ enum {
  * COUNT (a number), BYTES (a number, K and M understood, 1024-based), MS (a
  * time: "250ms", "10s", "5m", "2h"; plain numbers are seconds; kept in
  * milliseconds), SECONDS (the same, kept in seconds), BOOL (yes or no), LEVEL
- * (log level), TRANSPORTS (a list of them), TLS_VERSION (1.2 or 1.3). EGRESS (a
- * proxy as egress_read() takes it), NETWORKS (a list of addresses and
- * prefixes), CLOUD (a column of settings/contract.h). Bounds of times are in
- * the unit of the member. The rules of [contract] stand in their own table, see
- * ALL_SETTINGS.
+ * (log level), FORMAT (of the log), TRANSPORTS (a list of them), TLS_VERSION
+ * (1.2 or 1.3). EGRESS (a proxy as egress_read() takes it), NETWORKS (a list of
+ * addresses and prefixes), CLOUD (a column of settings/contract.h). Bounds of
+ * times are in the unit of the member. The rules of [contract] stand in their
+ * own table, see ALL_SETTINGS.
  */
 /* clang-format off */
 #define SETTINGS(X) \
@@ -103,6 +103,7 @@ X("limits", "total_buffer",    BYTES,     total_buffer_bytes,    "128M", 1048576
 X("limits", "drain_timeout",   MS,        drain_timeout_ms,      "10s", 0, 600000, true, "for all sessions to end in order at shutdown") \
 X("limits", "handover_timeout", MS,       handover_timeout_ms,   "2m", 0, 3600000, true, "for the devices of a process that hands over to another one (SIGUSR2): they are ended at the pace of [dial] per_second, faster if that would take longer than this") \
 X("log", "level",              LEVEL,     log_level,             "info", 0, 0, true, "error, warning, notice, info or debug") \
+X("log", "format",             FORMAT,    log_format,            "text", 0, 0, true, "one line for each event: text (key=value) or json") \
 X("log", "file",               PATH,      log_file,              "", 0, 0, false, "a file to log to instead of standard error; SIGUSR1 opens it again") \
 X("reload", "interval",        MS,        reload_interval_ms,    "10s", 0, 3600000, true, "how often to look whether a file has changed whose changes are not heard of, and reload then; 0: never watch any file") \
 X("admin", "socket",           TEXT,      admin_socket,          ADMIN_SOCKET_DEFAULT, 0, 0, false, "the Unix socket at which the running proxy can be asked; none: no such socket") \
@@ -130,6 +131,7 @@ typedef uint64_t setting_MS;
 typedef uint32_t setting_SECONDS;
 typedef bool setting_BOOL;
 typedef enum log_level setting_LEVEL;
+typedef enum log_format setting_FORMAT;
 typedef struct transports setting_TRANSPORTS;
 typedef struct egress setting_EGRESS;
 typedef int setting_TLS_VERSION; /* 0x0303 or 0x0304, as on the wire */

@@ -1,5 +1,6 @@
 """The proxy under test: one process, its two files, its log."""
 
+import json
 import os
 import pathlib
 import re
@@ -69,6 +70,8 @@ def device_sections(devices):
 
 def read_line(line):
     """A log line as a dict; what is no log line has only "text"."""
+    if line.startswith("{"):
+        return {key: str(value) for key, value in json.loads(line).items()}
     if not line.startswith("time="):
         return {"text": line}
     return {key: quoted or bare for key, quoted, bare in _PAIR.findall(line)}
@@ -278,8 +281,13 @@ class Proxy:
                 self._news.wait(left)
 
     def check_log(self):
-        """No report of a sanitizer, no secret of any map it has had."""
+        """No report of a sanitizer, no secret of any map it has had, and in
+        no line a key twice, as no JSON object can have it."""
         text = self.raw_log()
+        for line in text.splitlines():
+            keys = [key for key, *_ in _PAIR.findall(line)]
+            assert not line.startswith("time=") or (
+                len(keys) == len(set(keys))), line
         assert not _REPORT.search(text), text
         for secret in self._secrets:
             assert secret not in text, f"the log holds the secret {secret}"

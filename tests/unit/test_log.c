@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log_json.h"
 
 #include "unit.h"
 
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -175,6 +177,118 @@ test_a_level_of_its_own(void **state)
 				    i <= at);
 		}
 	}
+}
+
+static const char *
+as_json(const char *line, const char *fmt)
+{
+	static char out[LOG_JSON_MAX + 1];
+	size_t n = log_json_write(out, span_of_string(line), fmt);
+
+	assert_in_range(n, 3, LOG_JSON_MAX);
+	assert_int_equal(out[n - 1], '\n');
+	out[n - 1] = '\0';
+	return out;
+}
+
+static void
+test_a_json_object(void **state)
+{
+	(void)state;
+	assert_string_equal(as_json("", ""), "{}");
+	assert_string_equal(as_json("time=1 level=info event=e", ""),
+	    "{\"time\":\"1\",\"level\":\"info\",\"event\":\"e\"}");
+	/* what is a number is said by its format, not by its look */
+	assert_string_equal(as_json("a=7 b=7 c=-7 d=7 e=\"7\" f=",
+				"a=%u b=%s c=%d d=%llu e=\"%u\" f=%u"),
+	    "{\"a\":7,\"b\":\"7\",\"c\":-7,\"d\":7,\"e\":\"7\",\"f\":\"\"}");
+	assert_string_equal(as_json("ba=7 a=7 aa=x", "ba=%s a=%u aa=%u"),
+	    "{\"ba\":\"7\",\"a\":7,\"aa\":\"x\"}");
+	/* blanks, quotes and escaped bytes within quotes */
+	assert_string_equal(as_json("a=\"x y=1 \\x0a\" b=\"say \"no\"\" c=d\"e",
+				"a=\"%s\" b=\"%s\" c=%s"),
+	    "{\"a\":\"x y=1 \\\\x0a\",\"b\":\"say \\\"no\\\"\","
+	    "\"c\":\"d\\\"e\"}");
+	assert_string_equal(as_json("a=\x01\xc3\xa9\x7f", "a=%s"),
+	    "{\"a\":\"\\\\x01\\\\xc3\\\\xa9\\\\x7f\"}");
+	/* lines that were cut */
+	assert_string_equal(
+	    as_json("a=\"x y...", "a=\"%s\""), "{\"a\":\"x y...\"}");
+	assert_string_equal(as_json("a=1 hin...", "a=%u"), "{\"a\":1}");
+	assert_string_equal(as_json("a=1...", "a=%u"), "{\"a\":\"1...\"}");
+}
+
+/* However long, it fits, and is a whole object. */
+static void
+test_a_long_json_object_is_cut(void **state)
+{
+	char line[LOG_JSON_MAX + 64];
+
+	(void)state;
+	for (size_t n = 700; n < LOG_JSON_MAX + 32; n++) {
+		const char *out;
+		size_t bytes, needed;
+
+		memset(line, n % 2 != 0 ? 0xff : 'x', n);
+		memcpy(line, "a=1 b=", 6);
+		memcpy(line + n, " c=1", 5);
+		out = as_json(line, "a=%u b=%s c=%u");
+		bytes = strlen(out);
+		assert_memory_equal(out, "{\"a\":1,\"b\":\"", 12);
+		needed = (n - 6) * (n % 2 != 0 ? strlen("\\\\xff") : 1);
+		if (needed < LOG_JSON_MAX - 50)
+			assert_string_equal(out + bytes - 8, "\",\"c\":1}");
+		else if (needed > LOG_JSON_MAX)
+			assert_string_equal(out + bytes - 5, "...\"}");
+		else
+			assert_int_equal(out[bytes - 1], '}');
+	}
+}
+
+static void
+test_the_log_in_json(void **state)
+{
+	struct pipe *p = *state;
+
+	log_set_format(LOG_JSON);
+	log_write(LOG_WARNING, "tried", "a=%d b=\"%s\"", 7, "x y");
+	log_set_format(LOG_TEXT);
+	log_write(LOG_WARNING, "tried", "b=\"%s\"", "x\ny\x1b");
+	drain(p, 0);
+	assert_non_null(
+	    strstr(p->text, "\"level\":\"warning\",\"event\":\"tried\","
+			    "\"a\":7,\"b\":\"x y\"}\ntime="));
+	assert_non_null(strstr(p->text, "event=tried b=\"x?y?\"\n"));
+}
+
+/* A priority stands before a line where standard error is the journal's. */
+static void
+test_the_journal(void **state)
+{
+	struct pipe *p = *state;
+	char own[64];
+	struct stat st;
+
+	assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+	(void)snprintf(own, sizeof(own), "%llu:%llu",
+	    (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	assert_int_equal(setenv("JOURNAL_STREAM", own, 1), 0);
+	log_find_journal();
+	log_write(LOG_ERROR, "e", "%s", "");
+	log_set_format(LOG_JSON);
+	log_write(LOG_INFO, "e", "%s", "");
+	log_set_format(LOG_TEXT);
+	drain(p, 0);
+	assert_memory_equal(p->text, "<3>time=", 8);
+	assert_non_null(strstr(p->text, "\n<6>{\"time\":"));
+	/* another program's */
+	assert_int_equal(setenv("JOURNAL_STREAM", "1:1", 1), 0);
+	log_find_journal();
+	assert_int_equal(unsetenv("JOURNAL_STREAM"), 0);
+	forget(p);
+	log_write(LOG_ERROR, "e", "%s", "");
+	drain(p, 0);
+	assert_memory_equal(p->text, "time=", 5);
 }
 
 /* The last of all tests: nothing takes it back. */
@@ -397,6 +511,10 @@ main(void)
 	    log_test(test_levels),
 	    log_test(test_a_level_of_its_own),
 	    log_test(test_a_long_line_is_cut),
+	    log_test(test_a_json_object),
+	    log_test(test_a_long_json_object_is_cut),
+	    log_test(test_the_log_in_json),
+	    log_test(test_the_journal),
 	    log_test(test_many_threads),
 	    log_test(test_a_full_pipe_drops_and_counts),
 	    log_test(test_stop_with_a_full_pipe_keeps_its_bound),
