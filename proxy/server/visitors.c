@@ -2,12 +2,14 @@
 
 #include "base/clock.h"
 #include "base/escape.h"
+#include "base/fnv.h"
 #include "base/log.h"
 #include "codec/mqtt.h"
 #include "codec/mqtt_connect.h"
 #include "codec/proxy_protocol.h"
 #include "server/first_packet.h"
 #include "server/hasher.h"
+#include "server/refusal_news.h"
 #include "server/suspects.h"
 #include "session/linger.h"
 #include "settings/proof.h"
@@ -48,6 +50,7 @@ struct visitors {
 	struct visitors_config config;
 	struct hasher *hasher;
 	struct suspects suspects;
+	struct refusal_news news;
 	struct lingering *lingering;
 	TAILQ_HEAD(, visitor) all; /* who has come last is the last */
 	unsigned count;
@@ -103,6 +106,21 @@ tell_and_send_away(struct visitor *v, uint8_t level, enum reason why)
 	send_away(v, &last);
 }
 
+/* One that is refused again and again is told once a minute. */
+static enum log_level
+level_of_refusal(const struct visitor *v, enum reason why, struct span id,
+    struct span name, unsigned *untold)
+{
+	uint64_t what =
+	    fnv_add_text(fnv_begin(), span_of_string(reason_word(why)));
+
+	what = fnv_add_text(fnv_add_text(what, id), name);
+	return refusal_news_tell(
+		   &v->in->news, &v->address, what, clock_mono_ms(), untold)
+		   ? LOG_NOTICE
+		   : LOG_DEBUG;
+}
+
 /* <entry> as for refuse(). */
 static void
 log_refusal(const struct visitor *v, const struct mqtt_connect *c,
@@ -110,15 +128,35 @@ log_refusal(const struct visitor *v, const struct mqtt_connect *c,
 {
 	static const struct log_own nothing;
 	char client_id[160], username[160];
+	unsigned untold;
+	enum log_level level =
+	    level_of_refusal(v, why->why, c->client_id, c->username, &untold);
 
-	log_write_for(entry != NULL ? &entry->log : &nothing, LOG_NOTICE,
+	log_write_for(entry != NULL ? &entry->log : &nothing, level,
 	    "device_refused",
-	    "peer=%s reason=%s client_id=\"%s\" username=\"%s\" detail=\"%s\""
-	    " hint=\"%s\"",
+	    "peer=%s reason=%s client_id=\"%s\" username=\"%s\" untold=%u"
+	    " detail=\"%s\" hint=\"%s\"",
 	    v->from.text, reason_word(why->why),
 	    escape(client_id, sizeof(client_id), c->client_id),
-	    escape(username, sizeof(username), c->username), why->text,
+	    escape(username, sizeof(username), c->username), untold, why->text,
 	    reason_hint(why->why));
+}
+
+/* It has gone before its CONNECT was there. A probe, as monitoring and load
+   balancers send it, is no news; half a CONNECT is. */
+static void
+log_half(const struct visitor *v, enum reason why)
+{
+	static const struct span none;
+	enum log_level level = LOG_DEBUG;
+	unsigned untold = 0;
+
+	if (v->bytes.n > 0)
+		level = level_of_refusal(v, why, none, none, &untold);
+	log_write(level, "device_refused",
+	    "peer=%s reason=%s untold=%u detail=\"after %zu bytes of its"
+	    " CONNECT\"",
+	    v->from.text, reason_word(why), untold, v->bytes.n);
 }
 
 static bool
@@ -461,15 +499,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		/* a probe, as monitoring and load balancers send it, is no
-		   news; half a CONNECT is */
-		log_write(v->bytes.n > 0 ? LOG_NOTICE : LOG_DEBUG,
-		    "device_refused",
-		    "peer=%s reason=%s detail=\"after %zu bytes of its"
-		    " CONNECT\"",
-		    v->from.text,
-		    reason_word(n == 0 ? R_DEVICE_CLOSED : R_DEVICE_LOST),
-		    v->bytes.n);
+		log_half(v, n == 0 ? R_DEVICE_CLOSED : R_DEVICE_LOST);
 		send_away_silently(v);
 		return;
 	}

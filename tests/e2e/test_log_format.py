@@ -1,6 +1,8 @@
-"""[log] format."""
+"""[log] format, and what a device that is refused over and over may write."""
 
 import json
+
+import pytest
 
 import mqtt_raw as mqtt
 from cloud_process import topic_of
@@ -36,3 +38,14 @@ def test_json(cloud, start, dial):
     assert by_event["session_end"]["up_packets"] >= 2
     assert by_event["device_refused"]["client_id"] == (
         r"\x22}\x0a{\x22event\x22:\x22session_up\x22, \x5c \xe2\x82\xac")
+
+
+@pytest.mark.parametrize("level, told", [("info", 5), ("debug", 8)])
+def test_a_device_that_comes_again_and_again(cloud, start, dial, level, told):
+    entry = cloud.device()
+    proxy = start(cloud, entry, log={"level": level})
+    for _ in range(8):
+        refused(dial, proxy, "stranger")
+    refused(dial, proxy, "another")
+    proxy.wait_log("device_refused", client_id="another", untold="0")
+    assert len(proxy.logs("device_refused", client_id="stranger")) == told
