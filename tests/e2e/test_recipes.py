@@ -157,7 +157,7 @@ def test_an_address_behind_a_router(spaces, proxy, tmp_path):
         router.run("ip", "link", "set", end, "master", "bridge")
     router.run("ip", "address", "add", "192.168.1.1/24", "dev", "bridge")
     router.run("ip", "link", "set", "bridge", "up")
-    router.run("sysctl", "-q", "net.ipv4.ip_forward=1")
+    router.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
     device.run("ip", "route", "add", "default", "via", "192.168.1.1")
     use(router, tmp_path, recipe("nft", "mqtt_devices_away"))
     knock(device, BROKER)
