@@ -176,6 +176,9 @@ session_hold(struct session *s, const struct fault *why)
 {
 	const char *why_not;
 
+	/* what lies in the scratch came before that, and is the device's */
+	if (!s->ended)
+		session_write_run(s);
 	if (s->ended || !s->holds || !s->accepted || !is_passing(why->why) ||
 	    s->entry->policies.on_link_loss != ON_LINK_LOSS_HOLD)
 		return false;

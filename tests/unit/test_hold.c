@@ -1,0 +1,77 @@
+/*
+ * A session that is held while its link is lost: what must not be lost with the
+ * link, told twice, or left without an end.
+ */
+#include "session/session_parts.h"
+
+#include "adapt.h"
+
+#define LEAVE SPAN_OF("\xe0\x00")
+#define CONNACK_4_PRESENT SPAN_OF("\x20\x02\x01\x00")
+#define SHUTTING_DOWN "\xe0\x02\x8b\x00"
+
+enum { BIG = 200 * 1000, HOLD_TIME_MS = 120 * 1000 };
+
+static void
+log_in(struct life *l, uint8_t level, const char *contract, const char *more)
+{
+	l->holds = true;
+	adapt.level = level;
+	life_use(l, contract, more);
+	life_login(l, level);
+}
+
+static void
+answer_login(struct life *l, struct span connack)
+{
+	struct frame f;
+
+	cloud_welcome(&l->cloud);
+	f = cloud_frame(&l->cloud);
+	frame_free(&f);
+	cloud_says(l, connack);
+}
+
+static void
+resume(struct life *l, struct span connack)
+{
+	answer_login(l, connack);
+	until(&l->rig, !l->session->link_lost);
+}
+
+/* ---- a link's last bytes ---- */
+
+/* What came before the cloud's DISCONNECT, in one read, is the device's. */
+static void
+test_message_before_disconnect(void **state)
+{
+	struct life *l = *state;
+	uint8_t both[128];
+	size_t n;
+
+	log_in(l, 5, "none", "");
+	n = cloud_frame_write(
+	    both, WS_BINARY, true, publish(1, false, 5, "last"));
+	n += cloud_frame_write(
+	    both + n, WS_BINARY, true, SPAN_OF(SHUTTING_DOWN));
+	cloud_write(&l->cloud, (struct span){both, n});
+	until(&l->rig, l->session->link_lost);
+	device_gets(l, publish(1, false, 5, "last"));
+	resume(l, CONNACK_5);
+	cloud_says(l, publish(0, false, 0, "next"));
+	device_gets(l, publish(0, false, 0, "next"));
+	adapt_leave(l);
+}
+
+#define TEST(name)                                                             \
+	cmocka_unit_test_setup_teardown(name, adapt_set_up, adapt_tear_down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(test_message_before_disconnect),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
