@@ -234,6 +234,9 @@ on_dial(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	s->hold->dials++;
+	/* the last one may have broken off in the middle of its CONNACK */
+	s->down_stream = (struct mqtt_stream){0};
+	buffer_free(&s->gather);
 	link_dial(&s->link, s->entry, s->level);
 }
 

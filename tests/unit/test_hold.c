@@ -33,6 +33,13 @@ answer_login(struct life *l, struct span connack)
 }
 
 static void
+lose_link(struct life *l)
+{
+	cloud_reset(&l->cloud);
+	until(&l->rig, l->session->link_lost);
+}
+
+static void
 resume(struct life *l, struct span connack)
 {
 	answer_login(l, connack);
@@ -63,6 +70,22 @@ test_message_before_disconnect(void **state)
 	adapt_leave(l);
 }
 
+/* The next link begins with a packet, wherever the last one broke off. */
+static void
+test_half_a_connack(void **state)
+{
+	struct life *l = *state;
+
+	log_in(l, 4, "none", "");
+	lose_link(l);
+	answer_login(l, SPAN_OF("\x20\x02"));
+	rig_settle(&l->rig);
+	resume(l, CONNACK_4);
+	cloud_says(l, publish(0, false, 0, "next"));
+	device_gets(l, publish(0, false, 0, "next"));
+	adapt_leave(l);
+}
+
 #define TEST(name)                                                             \
 	cmocka_unit_test_setup_teardown(name, adapt_set_up, adapt_tear_down)
 
@@ -71,6 +94,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(test_message_before_disconnect),
+	    TEST(test_half_a_connack),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
