@@ -174,6 +174,9 @@ void link_put(
    ends. What the cloud does not take at once is kept. */
 void link_flush(struct link *l);
 
+/* True from on_open until it is closed or lost. */
+bool link_is_open(const struct link *l);
+
 /* True while the link is open and keeps nothing: the owner may put more. */
 bool link_takes(const struct link *l);
 

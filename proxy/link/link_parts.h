@@ -46,7 +46,6 @@ typedef enum verdict check_fn(struct link *l, struct fault *why);
 /* link.c */
 void link_event(struct link *l, enum link_event on);
 void link_enter(struct link *l, enum link_state to);
-bool link_is_open(const struct link *l);
 uint64_t link_deadline_of(const struct link *l);
 /* Sets the timer; may lose the link. */
 void link_arm(struct link *l, uint64_t ms);

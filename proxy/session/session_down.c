@@ -477,7 +477,8 @@ session_take_cloud_data(void *arg, const struct ws_event *ev)
 		link_fail(&s->link, WS_CLOSE_UNSUPPORTED, &why);
 		return;
 	}
-	while (!s->ended) {
+	/* what is behind the end of a link goes with it */
+	while (!s->ended && link_is_open(&s->link)) {
 		switch (mqtt_stream_next(&s->down_stream, &in, &piece)) {
 		case PARSE_MORE:
 			return;

@@ -86,6 +86,22 @@ test_half_a_connack(void **state)
 	adapt_leave(l);
 }
 
+/* What lies behind the end of a link is not heard. */
+static void
+test_connack_behind_disconnect(void **state)
+{
+	struct life *l = *state;
+
+	log_in(l, 5, "none", "");
+	cloud_says(l, SPAN_OF(SHUTTING_DOWN "\x20\x03\x00\x00\x00"));
+	until(&l->rig, l->session->link.state != LINK_UP);
+	assert_true(l->session->link_lost);
+	resume(l, CONNACK_5);
+	device_says(l, publish(0, false, 0, "next"));
+	cloud_gets(l, publish(0, false, 0, "next"));
+	adapt_leave(l);
+}
+
 #define TEST(name)                                                             \
 	cmocka_unit_test_setup_teardown(name, adapt_set_up, adapt_tear_down)
 
@@ -95,6 +111,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_message_before_disconnect),
 	    TEST(test_half_a_connack),
+	    TEST(test_connack_behind_disconnect),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
