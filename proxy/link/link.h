@@ -165,7 +165,8 @@ void link_retarget(struct link *l, const struct credential *target);
 /*
  * Puts one frame: a whole message, or a fragment of one. <opcode> is WS_BINARY
  * or WS_TEXT where the message begins, WS_CONTINUATION after that. At most
- * LOOP_IN_BYTES. Only while link_takes().
+ * LOOP_IN_BYTES. Only while link_takes(), or further frames of what was begun
+ * then; nothing is put on a link that is lost by that.
  */
 void link_put(
     struct link *l, enum ws_opcode opcode, struct span payload, bool ends);

@@ -171,6 +171,10 @@ link_put(struct link *l, enum ws_opcode opcode, struct span payload, bool ends)
 	struct fault why;
 
 	assert(payload.n <= LOOP_IN_BYTES);
+	/* what the one before has cost the link must not stay in the scratch,
+	   from where another link would send it */
+	if (!link_is_open(l))
+		return;
 	if (loop->out_n > 0 &&
 	    loop->out_n + WS_HEADER_MAX + payload.n > out_limit(l)) {
 		link_write_scratch(l);

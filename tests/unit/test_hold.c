@@ -102,6 +102,20 @@ test_connack_behind_disconnect(void **state)
 	adapt_leave(l);
 }
 
+/* The scratch is all links'. */
+static void
+test_put_on_a_lost_link(void **state)
+{
+	struct life *l = *state;
+
+	log_in(l, 4, "none", "");
+	lose_link(l);
+	link_put(&l->session->link, WS_BINARY, SPAN_OF("x"), true);
+	assert_int_equal(l->rig.loop->out_n, 0);
+	resume(l, CONNACK_4);
+	adapt_leave(l);
+}
+
 #define TEST(name)                                                             \
 	cmocka_unit_test_setup_teardown(name, adapt_set_up, adapt_tear_down)
 
@@ -112,6 +126,7 @@ main(void)
 	    TEST(test_message_before_disconnect),
 	    TEST(test_half_a_connack),
 	    TEST(test_connack_behind_disconnect),
+	    TEST(test_put_on_a_lost_link),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
