@@ -139,8 +139,7 @@ session_take_subscribe(
 		session_tell_refused(s, p);
 		break;
 	case SUBSCRIBING_WAIT:
-		if (!s->link_lost)
-			session_await_cloud(s);
+		session_await_cloud(s);
 		return false;
 	case SUBSCRIBING_BAD:
 		session_end(s, &why);
@@ -326,7 +325,8 @@ log_flow(struct session *s, bool last)
 void
 session_await_cloud(struct session *s)
 {
-	if (s->owed_ms == 0)
+	/* without a link nothing is owed yet */
+	if (s->owed_ms == 0 && !s->link_lost)
 		s->owed_ms = clock_mono_ms();
 }
 

@@ -267,8 +267,7 @@ may_be_kept(struct session *s, const struct mqtt_packet *p, struct span first,
 	bool queued;
 
 	if (!has_place(s, total)) {
-		if (!s->link_lost)
-			session_await_cloud(s);
+		session_await_cloud(s);
 		return false;
 	}
 	return s->link_lost || outbox_waiting(&s->outbox) > 0 ||

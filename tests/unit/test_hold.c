@@ -116,6 +116,30 @@ test_put_on_a_lost_link(void **state)
 	adapt_leave(l);
 }
 
+/* ---- ends ---- */
+
+/* The time that a device waits for room is not the new link's. */
+static void
+test_full_while_lost(void **state)
+{
+	struct life *l = *state;
+
+	log_in(l, 4, "none", "");
+	lose_link(l);
+	for (uint16_t id = 1; id <= 1001; id++)
+		device_says(l, publish(1, false, id, "m"));
+	until(&l->rig, l->session->held);
+	assert_int_equal(l->session->outbox.count, 1000);
+	adapt.now_ms += CLOUD_TIMEOUT_MS + 1000;
+	resume(l, CONNACK_4);
+	rig_live(&l->rig, 20);
+	assert_int_equal(l->session->link.state, LINK_UP);
+	for (uint16_t id = 1; id <= 1000; id++)
+		cloud_gets(l, publish(1, false, id, "m"));
+	cloud_says(l, answer(MQTT_PUBACK, 1, 0));
+	cloud_gets(l, publish(1, false, 1001, "m"));
+}
+
 #define TEST(name)                                                             \
 	cmocka_unit_test_setup_teardown(name, adapt_set_up, adapt_tear_down)
 
@@ -127,6 +151,7 @@ main(void)
 	    TEST(test_half_a_connack),
 	    TEST(test_connack_behind_disconnect),
 	    TEST(test_put_on_a_lost_link),
+	    TEST(test_full_while_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
