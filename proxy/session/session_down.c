@@ -452,7 +452,7 @@ take_piece(struct session *s, const struct mqtt_piece *piece)
 			return;
 		}
 		s->down.packets++;
-		if (s->outbox.count == 0)
+		if (s->outbox.count == 0 && s->subscribing.count == 0)
 			s->progress = true;
 	}
 	s->down.bytes += piece->head.n + piece->body.n;

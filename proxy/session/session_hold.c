@@ -124,6 +124,27 @@ time_left_ms(struct session *s, uint64_t now_ms)
 	return end_ms > now_ms ? end_ms - now_ms : 0;
 }
 
+/* Else its end is no new one. A cloud that breaks the protocol, or acknowledges
+   nothing, does so again over the next link: the first has to last, the other
+   to have answered. */
+static bool
+was_of_use(const struct session *s, enum reason why, uint64_t now_ms)
+{
+	bool lasted = now_ms - s->link.up_ms >=
+		      s->env->link.settings->dial_stable_after_ms;
+
+	switch ((int)why) {
+	case R_BAD_FRAME:
+	case R_TEXT_MESSAGE:
+	case R_BAD_CLOUD_PACKET:
+		return lasted;
+	case R_CLOUD_STUCK:
+		return s->progress;
+	default:
+		return lasted || s->progress;
+	}
+}
+
 static bool
 begin(struct session *s, const struct fault *why)
 {
@@ -131,8 +152,7 @@ begin(struct session *s, const struct fault *why)
 	uint64_t left_ms;
 	struct timeval tv;
 
-	if (s->progress || now_ms - s->link.up_ms >=
-			       s->env->link.settings->dial_stable_after_ms)
+	if (was_of_use(s, why->why, now_ms))
 		s->hold_since_ms = 0;
 	left_ms = time_left_ms(s, now_ms);
 	if (left_ms == 0)

@@ -140,6 +140,48 @@ test_full_while_lost(void **state)
 	cloud_gets(l, publish(1, false, 1001, "m"));
 }
 
+/* A link is of no use when nothing is acknowledged, however long it lasts. */
+static void
+test_never_acknowledged(void **state)
+{
+	struct life *l = *state;
+	unsigned dup = 0;
+
+	log_in(l, 4, "aliyun", "inflight_max = 1\n");
+	device_says(l, publish(1, false, 1, "a"));
+	device_says(l, publish(1, false, 2, "b"));
+	for (; dup < 3; dup++) {
+		cloud_gets(l, publish(1, dup > 0, 1, "a"));
+		until(&l->rig, l->session->held);
+		adapt_fire(l, &l->session->pace, CLOUD_TIMEOUT_MS);
+		if (l->session->ended)
+			break;
+		assert_true(l->session->link_lost);
+		resume(l, CONNACK_4);
+	}
+	assert_int_equal(dup, 2);
+	assert_string_equal(life_reason(l), "cloud_stuck");
+}
+
+/* Nor when the cloud breaks the protocol again and again. */
+static void
+test_poison(void **state)
+{
+	struct life *l = *state;
+
+	log_in(l, 4, "none", "");
+	for (int i = 0; i < 6 && !l->session->ended; i++) {
+		cloud_says(l, SPAN_OF("\x30\x05\x00\x03"
+				      "a#b"));
+		until(&l->rig, l->session->link_lost || l->session->ended);
+		if (!l->session->ended)
+			resume(l, CONNACK_4);
+		adapt.now_ms += HOLD_TIME_MS / 4;
+	}
+	assert_true(l->session->ended);
+	assert_string_equal(life_reason(l), "bad_cloud_packet");
+}
+
 #define TEST(name)                                                             \
 	cmocka_unit_test_setup_teardown(name, adapt_set_up, adapt_tear_down)
 
@@ -152,6 +194,8 @@ main(void)
 	    TEST(test_connack_behind_disconnect),
 	    TEST(test_put_on_a_lost_link),
 	    TEST(test_full_while_lost),
+	    TEST(test_never_acknowledged),
+	    TEST(test_poison),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
