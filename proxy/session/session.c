@@ -151,9 +151,11 @@ log_end(const struct session *s, const struct fault *why)
 			     why->why == R_DEVICE_CLOSED ||
 			     why->why == R_TAKEN_OVER || why->why == R_DRAINING;
 
-	enum log_level level = s->link.is_old_news ? LOG_DEBUG
-			       : device_did_it     ? LOG_INFO
-						   : LOG_WARNING;
+	/* of one that was let in, that it ends is always news */
+	bool is_old_news = s->link.is_old_news && !s->accepted;
+	enum log_level level = is_old_news     ? LOG_DEBUG
+			       : device_did_it ? LOG_INFO
+					       : LOG_WARNING;
 
 	SLOG(level, s, "session_end",
 	    "reason=%s host=%s port=%u seconds=%llu up_packets=%llu "

@@ -182,6 +182,21 @@ test_poison(void **state)
 	assert_string_equal(life_reason(l), "bad_cloud_packet");
 }
 
+/* That it is over is told, also when the last dial was old news. */
+static void
+test_end_is_told(void **state)
+{
+	struct life *l = *state;
+	struct fault why;
+
+	log_in(l, 4, "none", "");
+	lose_link(l);
+	l->session->link.is_old_news = true;
+	(void)fault_set(&why, R_HOLD_OVER, "%s", "");
+	session_end(l->session, &why);
+	assert_string_equal(life_reason(l), "hold_over");
+}
+
 #define TEST(name)                                                             \
 	cmocka_unit_test_setup_teardown(name, adapt_set_up, adapt_tear_down)
 
@@ -196,6 +211,7 @@ main(void)
 	    TEST(test_full_while_lost),
 	    TEST(test_never_acknowledged),
 	    TEST(test_poison),
+	    TEST(test_end_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
