@@ -446,7 +446,8 @@ log_resumed(const struct session *s, bool present)
 static void
 resume(struct session *s, const struct mqtt_connack *ack)
 {
-	/* level 3 does not say; to ask again does no harm */
+	/* level 3 does not say: to ask again does no harm, and by DUP it is
+	   seen what the cloud sends again */
 	bool present = s->level > 3 && ack->session_present;
 
 	if (!present && s->was_present && !s->granted.is_complete) {
@@ -455,7 +456,8 @@ resume(struct session *s, const struct mqtt_connack *ack)
 		return;
 	}
 	if (!present) {
-		outbound_forget_cloud(&s->outbound);
+		if (s->level > 3)
+			outbound_forget_cloud(&s->outbound);
 		if (!restore_subscriptions(s)) {
 			session_end_for(s, R_OUT_OF_MEMORY, "for a SUBSCRIBE");
 			return;

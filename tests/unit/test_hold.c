@@ -21,6 +21,17 @@ log_in(struct life *l, uint8_t level, const char *contract, const char *more)
 	life_login(l, level);
 }
 
+/* The CONNECT of a device that is remembered. */
+static const struct mqtt_connect *
+lasting(uint8_t level)
+{
+	static struct mqtt_connect connect = {
+	    .keep_alive_s = 60, .client_id = SPAN_OF("pump-7")};
+
+	connect.level = level;
+	return &connect;
+}
+
 static void
 answer_login(struct life *l, struct span connack)
 {
@@ -30,6 +41,18 @@ answer_login(struct life *l, struct span connack)
 	f = cloud_frame(&l->cloud);
 	frame_free(&f);
 	cloud_says(l, connack);
+}
+
+static void
+log_in_to_stay(struct life *l, uint8_t level, const char *contract)
+{
+	l->holds = true;
+	adapt.level = level;
+	life_use(l, contract, "");
+	assert_true(life_try_begin(l, lasting(level), SPAN_OF("")));
+	answer_login(l, life_connack(level));
+	device_gets(l, life_connack(level));
+	until(&l->rig, l->session->device.state == DEVICE_ONLINE);
 }
 
 static void
@@ -197,6 +220,26 @@ test_end_is_told(void **state)
 	assert_string_equal(life_reason(l), "hold_over");
 }
 
+/* ---- what the cloud says the second time ---- */
+
+/* Level 3 does not say whether the cloud has kept its session. */
+static void
+test_downlink_of_level_3(void **state)
+{
+	struct life *l = *state;
+
+	log_in_to_stay(l, 3, "none");
+	cloud_says(l, publish(1, false, 5, "m"));
+	device_gets(l, publish(1, false, 5, "m"));
+	lose_link(l);
+	resume(l, CONNACK_4);
+	cloud_says(l, publish(1, true, 5, "m"));
+	assert_true(lan_hears_nothing(&l->lan));
+	device_says(l, answer(MQTT_PUBACK, 5, 0));
+	cloud_gets(l, answer(MQTT_PUBACK, 5, 0));
+	adapt_leave(l);
+}
+
 #define TEST(name)                                                             \
 	cmocka_unit_test_setup_teardown(name, adapt_set_up, adapt_tear_down)
 
@@ -212,6 +255,7 @@ main(void)
 	    TEST(test_never_acknowledged),
 	    TEST(test_poison),
 	    TEST(test_end_is_told),
+	    TEST(test_downlink_of_level_3),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
