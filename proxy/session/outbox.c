@@ -76,22 +76,47 @@ outbox_drop_open(struct outbox *o, struct loop *loop)
 		drop(o, loop, o->open);
 }
 
-bool
-outbox_acknowledge(struct outbox *o, struct loop *loop, uint16_t packet_id)
+/* The oldest that was sent under <packet_id>, or NULL. */
+static struct outbox_message *
+oldest_sent(const struct outbox *o, uint16_t packet_id)
 {
 	struct outbox_message *m;
 
 	if (o->sent == 0)
-		return false;
-	TAILQ_FOREACH (m, &o->messages, next) {
-		if (!m->is_sent)
-			return false;
-		if (m->packet_id == packet_id) {
-			drop(o, loop, m);
-			return true;
-		}
-	}
-	return false;
+		return NULL;
+	TAILQ_FOREACH (m, &o->messages, next)
+		if (!m->is_sent || m->packet_id == packet_id)
+			return m->is_sent ? m : NULL;
+	return NULL;
+}
+
+bool
+outbox_acknowledge(struct outbox *o, struct loop *loop, uint16_t packet_id)
+{
+	struct outbox_message *m = oldest_sent(o, packet_id);
+
+	if (m != NULL)
+		drop(o, loop, m);
+	return m != NULL;
+}
+
+void
+outbox_leave(struct outbox *o)
+{
+	struct outbox_message *m;
+
+	if (o->count == 0)
+		return;
+	TAILQ_FOREACH (m, &o->messages, next)
+		m->is_left = true;
+}
+
+bool
+outbox_is_left(const struct outbox *o, uint16_t packet_id)
+{
+	const struct outbox_message *m = oldest_sent(o, packet_id);
+
+	return m != NULL && m->is_left;
 }
 
 bool
@@ -145,16 +170,20 @@ outbox_next_sent(struct outbox *o)
 }
 
 bool
-outbox_will_repeat(const struct outbox *o, uint16_t packet_id)
+outbox_will_repeat(struct outbox *o, uint16_t packet_id)
 {
-	const struct outbox_message *m;
+	struct outbox_message *m, *found = NULL;
 
 	if (o->count == 0)
 		return false;
+	/* some firmware has one identifier for all: the oldest that is left */
 	TAILQ_FOREACH (m, &o->messages, next)
-		if (!m->is_sent && m->packet_id == packet_id)
-			return true;
-	return false;
+		if (!m->is_sent && m->packet_id == packet_id &&
+		    (found == NULL || (m->is_left && !found->is_left)))
+			found = m;
+	if (found != NULL)
+		found->is_left = false;
+	return found != NULL;
 }
 
 unsigned

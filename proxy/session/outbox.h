@@ -26,6 +26,7 @@ struct outbox_message {
 	size_t n;     /* of them, kept here so far */
 	uint16_t packet_id;
 	bool is_sent;
+	bool is_left; /* of a connection before, and not claimed since */
 	bool is_kept; /* else too big to be kept: it cannot be sent again */
 	uint8_t bytes[];
 };
@@ -87,8 +88,15 @@ outbox_waiting(const struct outbox *o)
 	return o->count - o->sent;
 }
 
-/* True when one waits under <packet_id>, to be sent again. */
-bool outbox_will_repeat(const struct outbox *o, uint16_t packet_id);
+/* The device has come again on another connection, and may have forgotten what
+   it has sent: nobody is owed an acknowledgement of it. */
+void outbox_leave(struct outbox *o);
+/* True when that holds for what outbox_acknowledge() would take. */
+bool outbox_is_left(const struct outbox *o, uint16_t packet_id);
+
+/* The device sends again under <packet_id>, with DUP. True when that waits to
+   be sent again anyway: it has not forgotten that one. */
+bool outbox_will_repeat(struct outbox *o, uint16_t packet_id);
 
 /* Forgets all; returns how many those were. */
 unsigned outbox_clear(struct outbox *o, struct loop *loop);

@@ -617,6 +617,7 @@ forget_connection(struct session *s)
 	device_close(&s->device, (struct span){NULL, 0});
 	session_drop_will(s);
 	outbox_drop_open(&s->outbox, s->env->link.loop);
+	outbox_leave(&s->outbox);
 	s->up_left = 0;
 	s->up_dropped = s->up_kept = s->held = false;
 	s->pingresp_due = 0;

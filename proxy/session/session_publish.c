@@ -276,7 +276,7 @@ may_be_kept(struct session *s, const struct mqtt_packet *p, struct span first,
 
 /* A device that has come back sends again what is about to be sent again. */
 static bool
-repeats_what_waits(const struct session *s, const struct mqtt_packet *p)
+repeats_what_waits(struct session *s, const struct mqtt_packet *p)
 {
 	return p->dup && p->qos == 1 &&
 	       outbox_will_repeat(&s->outbox, p->packet_id);
@@ -447,6 +447,7 @@ session_take_puback(
     struct session *s, const struct mqtt_packet *p, struct span bytes)
 {
 	struct inbound_step step;
+	bool is_left = outbox_is_left(&s->outbox, p->packet_id);
 
 	s->owed_ms = 0;
 	if (outbox_acknowledge(&s->outbox, s->env->link.loop, p->packet_id))
@@ -455,7 +456,8 @@ session_take_puback(
 	switch (step.move) {
 	case INBOUND_PASS:
 		set_first_byte(bytes, step.first_byte);
-		return false;
+		/* at QoS 2 the identifier is known here, and no other has it */
+		return is_left && step.first_byte >> 4 == MQTT_PUBACK;
 	case INBOUND_BAD:
 		link_fail(&s->link, WS_CLOSE_PROTOCOL_ERROR, &step.why);
 		return true;

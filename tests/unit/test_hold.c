@@ -69,6 +69,30 @@ resume(struct life *l, struct span connack)
 	until(&l->rig, !l->session->link_lost);
 }
 
+/* The device has another connection. */
+static void
+come_again(struct life *l)
+{
+	const struct mqtt_connect *connect = lasting(adapt.level);
+	struct knock *k = calloc(1, sizeof(*k));
+	size_t n = mqtt_connect_size(connect);
+	uint8_t *to;
+
+	assert_non_null(k);
+	to = buffer_reserve(&k->bytes, n);
+	assert_non_null(to);
+	mqtt_connect_write(connect, to);
+	buffer_commit(&k->bytes, n);
+	k->connect_bytes = n;
+	k->fd = lan_connect(&l->lan);
+	k->map = credmap_ref(l->map);
+	k->entry = l->entry;
+	(void)strcpy(k->peer, "127.0.0.1:1");
+	assert_true(network_read("127.0.0.1", &k->address));
+	assert_true(session_adopt(l->session, k));
+	device_gets(l, CONNACK_4_PRESENT);
+}
+
 /* ---- a link's last bytes ---- */
 
 /* What came before the cloud's DISCONNECT, in one read, is the device's. */
@@ -240,6 +264,58 @@ test_downlink_of_level_3(void **state)
 	adapt_leave(l);
 }
 
+/* ---- a device that comes again ---- */
+
+/* It may have forgotten what it had sent: then that is acknowledged to nobody,
+   least of all to another message under its identifier. */
+static void
+test_forgotten_by_the_device(void **state)
+{
+	struct life *l = *state;
+
+	log_in_to_stay(l, 4, "none");
+	device_says(l, publish(1, false, 1, "old"));
+	cloud_gets(l, publish(1, false, 1, "old"));
+	lose_link(l);
+	come_again(l);
+	device_says(l, publish(1, false, 1, "new"));
+	until(&l->rig, l->session->outbox.count == 2);
+	resume(l, CONNACK_4_PRESENT);
+	cloud_gets(l, publish(1, true, 1, "old"));
+	cloud_gets(l, publish(1, false, 1, "new"));
+	cloud_says(l, answer(MQTT_PUBACK, 1, 0));
+	nothing_moves(l);
+	cloud_says(l, answer(MQTT_PUBACK, 1, 0));
+	device_gets(l, answer(MQTT_PUBACK, 1, 0));
+	adapt_leave(l);
+}
+
+static void
+test_remembered_by_the_device(void **state)
+{
+	struct life *l = *state;
+
+	log_in_to_stay(l, 4, "aliyun");
+	for (uint16_t id = 1; id <= 2; id++) {
+		device_says(l, publish((uint8_t)id, false, id, "m"));
+		cloud_gets(l, publish(1, false, id, "m"));
+	}
+	lose_link(l);
+	come_again(l);
+	device_says(l, publish(1, true, 1, "m"));
+	device_says(l, publish(2, true, 2, "m"));
+	rig_settle(&l->rig);
+	resume(l, CONNACK_4_PRESENT);
+	cloud_gets(l, publish(1, true, 1, "m"));
+	cloud_gets(l, publish(1, true, 2, "m"));
+	cloud_says(l, answer(MQTT_PUBACK, 1, 0));
+	device_gets(l, answer(MQTT_PUBACK, 1, 0));
+	cloud_says(l, answer(MQTT_PUBACK, 2, 0));
+	device_gets(l, answer(MQTT_PUBREC, 2, 0));
+	nothing_moves(l);
+	adapt_leave(l);
+}
+
 #define TEST(name)                                                             \
 	cmocka_unit_test_setup_teardown(name, adapt_set_up, adapt_tear_down)
 
@@ -256,6 +332,8 @@ main(void)
 	    TEST(test_poison),
 	    TEST(test_end_is_told),
 	    TEST(test_downlink_of_level_3),
+	    TEST(test_forgotten_by_the_device),
+	    TEST(test_remembered_by_the_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
