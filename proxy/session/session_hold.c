@@ -616,6 +616,8 @@ forget_connection(struct session *s)
 
 	device_close(&s->device, (struct span){NULL, 0});
 	session_drop_will(s);
+	s->will.wanted = false;
+	buffer_free(&s->farewell);
 	outbox_drop_open(&s->outbox, s->env->link.loop);
 	outbox_leave(&s->outbox);
 	s->up_left = 0;

@@ -316,6 +316,26 @@ test_remembered_by_the_device(void **state)
 	adapt_leave(l);
 }
 
+/* The DISCONNECT of the connection before is not this one's. */
+static void
+test_back_after_disconnect(void **state)
+{
+	struct life *l = *state;
+
+	log_in_to_stay(l, 4, "none");
+	lose_link(l);
+	device_says(l, publish(1, false, 1, "m"));
+	device_says(l, LEAVE);
+	until(&l->rig, l->session->farewell.n > 0);
+	come_again(l);
+	resume(l, CONNACK_4_PRESENT);
+	cloud_gets(l, publish(1, false, 1, "m"));
+	cloud_says(l, answer(MQTT_PUBACK, 1, 0));
+	rig_settle(&l->rig);
+	lan_reset(&l->lan);
+	life_expect_dead(l);
+}
+
 #define TEST(name)                                                             \
 	cmocka_unit_test_setup_teardown(name, adapt_set_up, adapt_tear_down)
 
@@ -334,6 +354,7 @@ main(void)
 	    TEST(test_downlink_of_level_3),
 	    TEST(test_forgotten_by_the_device),
 	    TEST(test_remembered_by_the_device),
+	    TEST(test_back_after_disconnect),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
