@@ -111,6 +111,19 @@ inbound_reconnect(struct inbound *in)
 		in->records[i].old = in->records[i].due == 0;
 }
 
+void
+inbound_take_back(struct inbound *in, uint16_t packet_id)
+{
+	struct inbound_record *r = find(in, packet_id);
+
+	if (r == NULL || r->due == 0)
+		return;
+	r->due--;
+	in->in_flight--;
+	if (r->due == 0)
+		drop(in, r);
+}
+
 /* ---- steps ---- */
 
 static void

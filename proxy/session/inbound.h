@@ -64,6 +64,10 @@ void inbound_disconnect(struct inbound *in);
    by others: the PUBACKs are still due. */
 void inbound_reconnect(struct inbound *in);
 
+/* The last PUBLISH under <packet_id> has not gone up, and never will: it broke
+   off with the device's connection. */
+void inbound_take_back(struct inbound *in, uint16_t packet_id);
+
 enum inbound_move {
 	INBOUND_PASS,   /* the packet goes on, with first_byte */
 	INBOUND_ANSWER, /* it does not; the device gets <answer> */

@@ -531,6 +531,16 @@ has_backlog(const struct session *s)
 	       flow_queued(&s->memory->flow) > 0 || s->will.state == WILL_KEPT;
 }
 
+/* What the device has not sent to its end goes nowhere. */
+static void
+drop_broken_off(struct session *s)
+{
+	if (s->outbox.open == NULL)
+		return;
+	inbound_take_back(&s->memory->inbound, s->outbox.open->packet_id);
+	outbox_drop_open(&s->outbox, s->env->link.loop);
+}
+
 bool
 session_outlives_device(struct session *s, const struct fault *why)
 {
@@ -539,15 +549,14 @@ session_outlives_device(struct session *s, const struct fault *why)
 	if (why->why != R_DEVICE_CLOSED && why->why != R_DEVICE_LOST &&
 	    why->why != R_DEVICE_SILENT && why->why != R_DEVICE_STUCK)
 		return false;
-	/* what it has not sent to its end goes nowhere */
-	if (s->up_left > 0 && s->up_kept)
-		return false;
+	drop_broken_off(s);
 	if (s->wants_clean && !has_backlog(s))
 		return false;
 	s->hold->device_is_gone = true;
 	s->hold->gone = *why;
 	device_close(&s->device, (struct span){NULL, 0});
 	s->up_left = 0;
+	s->up_kept = false;
 	return true;
 }
 
@@ -618,7 +627,7 @@ forget_connection(struct session *s)
 	session_drop_will(s);
 	s->will.wanted = false;
 	buffer_free(&s->farewell);
-	outbox_drop_open(&s->outbox, s->env->link.loop);
+	drop_broken_off(s);
 	outbox_leave(&s->outbox);
 	s->up_left = 0;
 	s->up_dropped = s->up_kept = s->held = false;

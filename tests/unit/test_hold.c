@@ -336,6 +336,53 @@ test_back_after_disconnect(void **state)
 	life_expect_dead(l);
 }
 
+/* A handshake whose PUBLISH broke off begins anew. */
+static void
+test_broken_off(void **state)
+{
+	struct life *l = *state;
+	struct span part;
+
+	log_in_to_stay(l, 4, "aliyun");
+	lose_link(l);
+	part = publish_big(2, false, 9, BIG);
+	part.n /= 2;
+	device_says(l, part);
+	until(&l->rig, l->session->up_left > 0);
+	come_again(l);
+	resume(l, CONNACK_4_PRESENT);
+	device_says(l, publish_big(2, true, 9, BIG));
+	cloud_gets(l, publish_big(1, true, 9, BIG));
+	cloud_says(l, answer(MQTT_PUBACK, 9, 0));
+	device_gets(l, answer(MQTT_PUBREC, 9, 0));
+	assert_int_equal(l->memory.inbound.in_flight, 0);
+	adapt_leave(l);
+}
+
+/* Nor does it cost what was sent before it. */
+static void
+test_lost_in_a_message(void **state)
+{
+	struct life *l = *state;
+	struct span part;
+
+	log_in_to_stay(l, 4, "none");
+	lose_link(l);
+	device_says(l, publish(1, false, 1, "m"));
+	part = publish_big(1, false, 9, BIG);
+	part.n /= 2;
+	device_says(l, part);
+	until(&l->rig, l->session->up_left > 0);
+	lan_reset(&l->lan);
+	until(&l->rig, l->session->device.state == DEVICE_GONE);
+	assert_false(l->session->ended);
+	resume(l, CONNACK_4_PRESENT);
+	cloud_gets(l, publish(1, false, 1, "m"));
+	cloud_says(l, answer(MQTT_PUBACK, 1, 0));
+	life_expect_dead(l);
+	assert_string_equal(life_reason(l), "device_lost");
+}
+
 #define TEST(name)                                                             \
 	cmocka_unit_test_setup_teardown(name, adapt_set_up, adapt_tear_down)
 
@@ -355,6 +402,8 @@ main(void)
 	    TEST(test_forgotten_by_the_device),
 	    TEST(test_remembered_by_the_device),
 	    TEST(test_back_after_disconnect),
+	    TEST(test_broken_off),
+	    TEST(test_lost_in_a_message),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
