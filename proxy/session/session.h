@@ -111,6 +111,8 @@ struct session {
 	uint16_t cloud_keep_alive_s; /* what the cloud was told */
 	uint32_t device_packet_max;  /* level 5: bytes the device takes */
 	uint32_t cloud_packet_max;   /* and the cloud; 0: no limit */
+	/* level 5: what it takes without an acknowledgement; 0: no limit */
+	uint32_t cloud_receive_max;
 	struct buffer connect; /* the device's, until it is logged in; without
 				  its login as long as the session, where it
 				  may be needed again */

@@ -463,6 +463,7 @@ resume(struct session *s, const struct mqtt_connack *ack)
 			return;
 		}
 	}
+	session_note_limits(s, ack);
 	log_resumed(s, present);
 	link_logged_in(&s->link, session_ping_interval_ms(s, ack));
 	s->held_ms += clock_mono_ms() - s->hold->began_ms;

@@ -254,6 +254,18 @@ keep_properties(const struct session *s, const struct mqtt_connack *ack,
 		   keep_maximum_qos(s, ack, kept));
 }
 
+void
+session_note_limits(struct session *s, const struct mqtt_connack *ack)
+{
+	struct mqtt_property p;
+
+	s->cloud_packet_max = packet_max(ack->properties);
+	s->cloud_receive_max =
+	    mqtt_property_find(ack->properties, MQTT_RECEIVE_MAXIMUM, &p)
+		? p.value
+		: 0;
+}
+
 /* What is known of the session that the cloud has accepted. */
 static void
 remember_session(struct session *s, const struct mqtt_connack *ack)
@@ -270,7 +282,7 @@ remember_session(struct session *s, const struct mqtt_connack *ack)
 		filter_set_free(&s->memory->subscribed);
 	}
 	session_recall_filters(s, fresh);
-	s->cloud_packet_max = packet_max(ack->properties);
+	session_note_limits(s, ack);
 	s->was_present = ack->session_present;
 	if (!s->was_present)
 		granted_begin(&s->granted);

@@ -249,6 +249,16 @@ session_in_flight(const struct session *s)
 	return s->holds ? s->outbox.sent : s->memory->inbound.in_flight;
 }
 
+/* How long what was kept, of <bytes>, has to wait. */
+static uint64_t
+kept_wait_ms(const struct session *s, uint64_t bytes, uint64_t now_ms)
+{
+	if (session_window_is_full(s))
+		return FLOW_NEVER;
+	return flow_repeat_wait_ms(
+	    &s->memory->flow, bytes, s->outbox.sent, now_ms);
+}
+
 /* The next one of what was kept while the link was lost. */
 static bool
 push_kept(struct session *s)
@@ -260,7 +270,7 @@ push_kept(struct session *s)
 	if (packet.n == 0)
 		return false;
 	now_ms = clock_mono_ms();
-	if (flow_repeat_wait_ms(f, packet.n, s->outbox.sent, now_ms) > 0)
+	if (kept_wait_ms(s, packet.n, now_ms) > 0)
 		return false;
 	flow_repeat(f, packet.n, now_ms);
 	session_put_message(s, packet);
@@ -370,9 +380,7 @@ repeat_ms(const struct session *s, uint64_t now_ms)
 {
 	size_t bytes = can_push(s) ? outbox_next(&s->outbox).n : 0;
 
-	return bytes > 0 ? flow_repeat_wait_ms(
-			       &s->memory->flow, bytes, s->outbox.sent, now_ms)
-			 : FLOW_NEVER;
+	return bytes > 0 ? kept_wait_ms(s, bytes, now_ms) : FLOW_NEVER;
 }
 
 /* How long until there is something to do. */

@@ -43,6 +43,8 @@ const char *session_auth_flaw(
 /* One packet as one message, in as many fragments as it takes. */
 void session_put_message(struct session *s, struct span packet);
 
+/* What a CONNACK, of this login or the next, says of the cloud. */
+void session_note_limits(struct session *s, const struct mqtt_connack *ack);
 uint32_t session_ping_interval_ms(
     const struct session *s, const struct mqtt_connack *ack);
 /* What a CONNACK that refuses says. */
@@ -82,6 +84,23 @@ bool session_outlives_device(struct session *s, const struct fault *why);
 /* Ends it when that is delivered. */
 void session_end_when_delivered(struct session *s);
 void session_end_hold(struct session *s);
+
+/* The cloud takes no more before it has acknowledged one (MQTT-3.3.4-7). */
+static inline bool
+session_window_is_full(const struct session *s)
+{
+	return s->cloud_receive_max != 0 &&
+	       s->outbox.sent >= s->cloud_receive_max;
+}
+
+/* True when no PUBLISH of the device may go up now: there is no link, or others
+   are before it. */
+static inline bool
+session_makes_wait(const struct session *s)
+{
+	return s->link_lost || outbox_waiting(&s->outbox) > 0 ||
+	       session_window_is_full(s);
+}
 
 /* True while the device is to be read, as far as the link goes. */
 static inline bool

@@ -133,7 +133,7 @@ has_place(const struct session *s, uint64_t total)
 {
 	const struct outbox *o = &s->outbox;
 	uint32_t window = s->entry->contract->inflight_max;
-	bool waits = s->link_lost || outbox_waiting(o) > 0;
+	bool waits = session_makes_wait(s);
 
 	if (o->count == 0 && !waits)
 		return true;
@@ -152,7 +152,7 @@ static bool
 send_or_keep(struct session *s, const struct mqtt_packet *p, struct span first,
     uint64_t total)
 {
-	bool goes_now = !s->link_lost && outbox_waiting(&s->outbox) == 0;
+	bool goes_now = !session_makes_wait(s);
 
 	if (s->holds && !outbox_add(&s->outbox, s->env->link.loop, first, total,
 			    p->packet_id, goes_now, can_be_kept(s, total)))
@@ -270,8 +270,7 @@ may_be_kept(struct session *s, const struct mqtt_packet *p, struct span first,
 		session_await_cloud(s);
 		return false;
 	}
-	return s->link_lost || outbox_waiting(&s->outbox) > 0 ||
-	       may_go(s, p, first, total, &queued);
+	return session_makes_wait(s) || may_go(s, p, first, total, &queued);
 }
 
 /* A device that has come back sends again what is about to be sent again. */

@@ -246,6 +246,32 @@ test_end_is_told(void **state)
 
 /* ---- what the cloud says the second time ---- */
 
+static void
+test_lower_receive_maximum(void **state)
+{
+	struct life *l = *state;
+
+	log_in(l, 5, "none", "");
+	for (uint16_t id = 1; id <= 2; id++) {
+		device_says(l, publish(1, false, id, "m"));
+		cloud_gets(l, publish(1, false, id, "m"));
+	}
+	lose_link(l);
+	resume(l, SPAN_OF("\x20\x06\x00\x00\x03\x21\x00\x01"));
+	cloud_gets(l, publish(1, true, 1, "m"));
+	device_says(l, publish(1, false, 3, "m"));
+	nothing_moves(l);
+	for (uint16_t id = 1; id <= 3; id++) {
+		cloud_says(l, answer(MQTT_PUBACK, id, 0));
+		device_gets(l, answer(MQTT_PUBACK, id, 0));
+		if (id < 3)
+			cloud_gets(l,
+			    publish(1, id + 1 == 2, (uint16_t)(id + 1), "m"));
+	}
+	nothing_moves(l);
+	adapt_leave(l);
+}
+
 /* Level 3 does not say whether the cloud has kept its session. */
 static void
 test_downlink_of_level_3(void **state)
@@ -398,6 +424,7 @@ main(void)
 	    TEST(test_never_acknowledged),
 	    TEST(test_poison),
 	    TEST(test_end_is_told),
+	    TEST(test_lower_receive_maximum),
 	    TEST(test_downlink_of_level_3),
 	    TEST(test_forgotten_by_the_device),
 	    TEST(test_remembered_by_the_device),
