@@ -126,20 +126,22 @@ time_left_ms(struct session *s, uint64_t now_ms)
 
 /* Else its end is no new one. A cloud that breaks the protocol, or acknowledges
    nothing, does so again over the next link: the first has to last, the other
-   to have answered. */
+   to have answered, or to have lasted before it was waited for. */
 static bool
 was_of_use(const struct session *s, enum reason why, uint64_t now_ms)
 {
-	bool lasted = now_ms - s->link.up_ms >=
-		      s->env->link.settings->dial_stable_after_ms;
+	const struct settings *settings = s->env->link.settings;
+	uint64_t least_ms = settings->dial_stable_after_ms;
+	bool lasted;
 
+	if (why == R_CLOUD_STUCK)
+		least_ms += settings->cloud_write_timeout_ms;
+	lasted = now_ms - s->link.up_ms >= least_ms;
 	switch ((int)why) {
 	case R_BAD_FRAME:
 	case R_TEXT_MESSAGE:
 	case R_BAD_CLOUD_PACKET:
 		return lasted;
-	case R_CLOUD_STUCK:
-		return s->progress;
 	default:
 		return lasted || s->progress;
 	}
@@ -466,6 +468,8 @@ resume(struct session *s, const struct mqtt_connack *ack)
 	session_note_limits(s, ack);
 	log_resumed(s, present);
 	link_logged_in(&s->link, session_ping_interval_ms(s, ack));
+	if (s->ended) /* no memory for its timer */
+		return;
 	s->held_ms += clock_mono_ms() - s->hold->began_ms;
 	s->link_lost = s->progress = false;
 	if (!s->hold->device_is_gone)

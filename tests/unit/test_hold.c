@@ -210,6 +210,25 @@ test_never_acknowledged(void **state)
 	assert_string_equal(life_reason(l), "cloud_stuck");
 }
 
+/* One that was up for long before that is. */
+static void
+test_stuck_after_long(void **state)
+{
+	struct life *l = *state;
+	struct fault why;
+
+	log_in(l, 4, "none", "");
+	lose_link(l);
+	resume(l, CONNACK_4);
+	adapt.now_ms += 2 * HOLD_TIME_MS;
+	(void)fault_set(&why, R_CLOUD_STUCK, "%s", "");
+	link_fail(&l->session->link, WS_CLOSE_NORMAL, &why);
+	assert_true(l->session->link_lost);
+	assert_false(l->session->ended);
+	resume(l, CONNACK_4);
+	adapt_leave(l);
+}
+
 /* Nor when the cloud breaks the protocol again and again. */
 static void
 test_poison(void **state)
@@ -422,6 +441,7 @@ main(void)
 	    TEST(test_put_on_a_lost_link),
 	    TEST(test_full_while_lost),
 	    TEST(test_never_acknowledged),
+	    TEST(test_stuck_after_long),
 	    TEST(test_poison),
 	    TEST(test_end_is_told),
 	    TEST(test_lower_receive_maximum),
