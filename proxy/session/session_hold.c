@@ -536,6 +536,16 @@ has_backlog(const struct session *s)
 	       flow_queued(&s->memory->flow) > 0 || s->will.state == WILL_KEPT;
 }
 
+/* One that takes its leave waits itself for what it has sent, but for a will
+   that it wants published. */
+static bool
+is_gone(const struct session *s, enum reason why)
+{
+	return why == R_DEVICE_CLOSED || why == R_DEVICE_LOST ||
+	       why == R_DEVICE_SILENT || why == R_DEVICE_STUCK ||
+	       (why == R_DEVICE_LEFT && s->will.wanted);
+}
+
 /* What the device has not sent to its end goes nowhere. */
 static void
 drop_broken_off(struct session *s)
@@ -551,8 +561,7 @@ session_outlives_device(struct session *s, const struct fault *why)
 {
 	if (s->ended || s->hold == NULL || s->hold->device_is_gone)
 		return false;
-	if (why->why != R_DEVICE_CLOSED && why->why != R_DEVICE_LOST &&
-	    why->why != R_DEVICE_SILENT && why->why != R_DEVICE_STUCK)
+	if (!is_gone(s, why->why))
 		return false;
 	drop_broken_off(s);
 	if (s->wants_clean && !has_backlog(s))

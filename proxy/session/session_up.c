@@ -85,6 +85,7 @@ take_packet(struct session *s, const struct mqtt_packet *p, struct span packet)
 	    s->adapts && (type == MQTT_SUBSCRIBE || type == MQTT_UNSUBSCRIBE);
 	bool is_pubrel =
 	    type == MQTT_PUBREL && session_ends_qos2(s, p->packet_id);
+	struct fault left;
 
 	if (type == MQTT_PUBLISH)
 		return session_take_publish(s, p, packet, packet.n);
@@ -117,8 +118,11 @@ take_packet(struct session *s, const struct mqtt_packet *p, struct span packet)
 	}
 	if (!s->will.wanted && !s->link_lost)
 		link_put(&s->link, WS_BINARY, packet, true);
-	if (type == MQTT_DISCONNECT && !s->ended)
-		session_end_for(s, R_DEVICE_LEFT, "");
+	if (type == MQTT_DISCONNECT && !s->ended) {
+		(void)fault_set(&left, R_DEVICE_LEFT, "%s", "");
+		if (!session_outlives_device(s, &left))
+			session_end(s, &left);
+	}
 	return true;
 }
 

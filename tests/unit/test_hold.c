@@ -163,6 +163,27 @@ test_put_on_a_lost_link(void **state)
 	adapt_leave(l);
 }
 
+/* What is due to the cloud goes with the link, also with the one that is lost
+   by it. */
+static void
+test_lost_by_an_acknowledgement(void **state)
+{
+	struct life *l = *state;
+	struct span ack;
+
+	log_in(l, 4, "none", "");
+	ack = answer(MQTT_PUBACK, 7, 0);
+	assert_true(buffer_append(&l->session->acks, ack));
+	assert_true(buffer_append(&l->session->acks, ack));
+	cloud_reset(&l->cloud);
+	session_go_on(l->session);
+	assert_true(l->session->link_lost);
+	assert_int_equal(l->session->acks.n, 0);
+	resume(l, CONNACK_4);
+	assert_true(cloud_hears_nothing(&l->cloud));
+	adapt_leave(l);
+}
+
 /* ---- ends ---- */
 
 /* The time that a device waits for room is not the new link's. */
@@ -428,6 +449,32 @@ test_lost_in_a_message(void **state)
 	assert_string_equal(life_reason(l), "device_lost");
 }
 
+/* The will of one that leaves with it waits for the link. */
+static void
+test_left_with_will(void **state)
+{
+	struct mqtt_connect connect = *lasting(5);
+	struct life *l = *state;
+
+	connect.has_will = true;
+	connect.will_topic = SPAN_OF("t");
+	connect.will_payload = SPAN_OF("gone");
+	l->holds = true;
+	adapt.level = 5;
+	life_use(l, "aliyun", "will_5 = no\n");
+	assert_true(life_try_begin(l, &connect, SPAN_OF("")));
+	answer_login(l, CONNACK_5);
+	until(&l->rig, l->session->device.state == DEVICE_ONLINE);
+	lose_link(l);
+	device_says(l, answer(MQTT_DISCONNECT, 0, 4));
+	until(&l->rig, l->session->device.state == DEVICE_GONE);
+	assert_false(l->session->ended);
+	resume(l, CONNACK_5);
+	cloud_gets(l, publish(0, false, 0, "gone"));
+	life_expect_dead(l);
+	assert_string_equal(life_reason(l), "device_left");
+}
+
 #define TEST(name)                                                             \
 	cmocka_unit_test_setup_teardown(name, adapt_set_up, adapt_tear_down)
 
@@ -439,6 +486,7 @@ main(void)
 	    TEST(test_half_a_connack),
 	    TEST(test_connack_behind_disconnect),
 	    TEST(test_put_on_a_lost_link),
+	    TEST(test_lost_by_an_acknowledgement),
 	    TEST(test_full_while_lost),
 	    TEST(test_never_acknowledged),
 	    TEST(test_stuck_after_long),
@@ -451,6 +499,7 @@ main(void)
 	    TEST(test_back_after_disconnect),
 	    TEST(test_broken_off),
 	    TEST(test_lost_in_a_message),
+	    TEST(test_left_with_will),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
