@@ -304,6 +304,12 @@ inbound_goes_up(const struct inbound *in, const struct mqtt_packet *p)
 }
 
 bool
+inbound_has(const struct inbound *in, uint16_t packet_id)
+{
+	return find(in, packet_id) != NULL;
+}
+
+bool
 inbound_has_qos2(const struct inbound *in, uint16_t packet_id)
 {
 	const struct inbound_record *r = find(in, packet_id);

@@ -108,6 +108,11 @@ void inbound_publish(struct inbound *in, const struct mqtt_packet *p,
  */
 bool inbound_goes_up(const struct inbound *in, const struct mqtt_packet *p);
 
+/* True while a PUBLISH, or its handshake, is not finished under this
+ * identifier.
+ */
+bool inbound_has(const struct inbound *in, uint16_t packet_id);
+
 /* True while a handshake of QoS 2 is held here under this identifier. */
 bool inbound_has_qos2(const struct inbound *in, uint16_t packet_id);
 

@@ -385,6 +385,18 @@ append_identifier(struct buffer *properties, uint32_t identifier)
 	return buffer_append(properties, (struct span){out, n});
 }
 
+/* Downwards: devices count up. */
+static uint16_t
+pick_id(const struct session *s)
+{
+	uint16_t id = UINT16_MAX;
+
+	while (subscribing_has(&s->subscribing, id) ||
+	       inbound_has(&s->memory->inbound, id))
+		id--;
+	return id;
+}
+
 /* One packet of the subscriptions from <*list> on that have one identifier.
    False without memory. */
 static bool
@@ -414,7 +426,7 @@ restore_some(struct session *s, struct span *list)
 	}
 	if (ok && identifier != 0)
 		ok = append_identifier(&properties, identifier);
-	ok = ok && subscribing_restore(&s->subscribing,
+	ok = ok && subscribing_restore(&s->subscribing, pick_id(s),
 		       buffer_span(&properties), buffer_span(&filters), n);
 	buffer_free(&filters);
 	buffer_free(&properties);

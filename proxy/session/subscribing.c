@@ -286,20 +286,9 @@ subscribing_restart(struct subscribing *s)
 	}
 }
 
-/* Downwards: devices count up. */
-static uint16_t
-pick_id(const struct subscribing *s)
-{
-	uint16_t id = UINT16_MAX;
-
-	while (subscribing_has(s, id))
-		id--;
-	return id;
-}
-
 bool
-subscribing_restore(struct subscribing *s, struct span properties,
-    struct span filters, uint32_t n)
+subscribing_restore(struct subscribing *s, uint16_t packet_id,
+    struct span properties, struct span filters, uint32_t n)
 {
 	const struct mqtt_packet p = {
 	    .properties = properties, .payload = filters};
@@ -309,7 +298,7 @@ subscribing_restore(struct subscribing *s, struct span properties,
 	if (e == NULL)
 		return false;
 	e->type = MQTT_SUBSCRIBE;
-	e->packet_id = pick_id(s);
+	e->packet_id = packet_id;
 	e->is_own = true;
 	s->count++;
 	s->kept_bytes += e->bytes;

@@ -140,10 +140,10 @@ void subscribing_restart(struct subscribing *s);
 
 /*
  * Before all that is under way goes a SUBSCRIBE of our own with <n> filters,
- * behind others of that kind. The device does not see its answer. False without
- * memory.
+ * behind others of that kind, under an identifier that is free (2.2.1). The
+ * device does not see its answer. False without memory.
  */
-NODISCARD bool subscribing_restore(struct subscribing *s,
+NODISCARD bool subscribing_restore(struct subscribing *s, uint16_t packet_id,
     struct span properties, struct span filters, uint32_t n);
 
 /* True while a packet with this identifier is under way. */

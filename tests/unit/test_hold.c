@@ -312,6 +312,32 @@ test_lower_receive_maximum(void **state)
 	adapt_leave(l);
 }
 
+/* MQTT-2.2.1-3: nor is an identifier used that is in use. */
+static void
+test_identifier_of_a_restored_subscription(void **state)
+{
+	static const struct span filter = SPAN_OF("\x00\x01t\x01");
+	struct life *l = *state;
+
+	log_in(l, 4, "none", "");
+	device_says(l, PACKET(.header.type = MQTT_SUBSCRIBE, .packet_id = 1,
+			   .qos = 1, .payload = filter));
+	cloud_gets(l, PACKET(.header.type = MQTT_SUBSCRIBE, .packet_id = 1,
+			  .qos = 1, .payload = filter));
+	cloud_says(l, SPAN_OF("\x90\x03\x00\x01\x01"));
+	device_gets(l, SPAN_OF("\x90\x03\x00\x01\x01"));
+	device_says(l, publish(1, false, 0xffff, "m"));
+	cloud_gets(l, publish(1, false, 0xffff, "m"));
+	lose_link(l);
+	resume(l, CONNACK_4);
+	cloud_gets(l, PACKET(.header.type = MQTT_SUBSCRIBE, .packet_id = 0xfffe,
+			  .qos = 1, .payload = filter));
+	cloud_gets(l, publish(1, true, 0xffff, "m"));
+	cloud_says(l, SPAN_OF("\x90\x03\xff\xfe\x01"));
+	assert_true(lan_hears_nothing(&l->lan));
+	adapt_leave(l);
+}
+
 /* Level 3 does not say whether the cloud has kept its session. */
 static void
 test_downlink_of_level_3(void **state)
@@ -493,6 +519,7 @@ main(void)
 	    TEST(test_poison),
 	    TEST(test_end_is_told),
 	    TEST(test_lower_receive_maximum),
+	    TEST(test_identifier_of_a_restored_subscription),
 	    TEST(test_downlink_of_level_3),
 	    TEST(test_forgotten_by_the_device),
 	    TEST(test_remembered_by_the_device),
