@@ -108,7 +108,7 @@ void
 inbound_reconnect(struct inbound *in)
 {
 	for (size_t i = 0; i < in->n; i++)
-		in->records[i].old = in->records[i].due == 0;
+		in->records[i].old = is_qos2(&in->records[i]);
 }
 
 void
@@ -189,6 +189,20 @@ send_new(struct inbound *in, const struct mqtt_packet *p, enum state state,
 		out->move = INBOUND_NO_MEMORY;
 }
 
+/* The device has forgotten the handshake <r>, and has its identifier for
+   another message. The cloud may have one to acknowledge yet. */
+static void
+end_forgotten(struct inbound *in, struct inbound_record *r)
+{
+	if (r->due == 0) {
+		drop(in, r);
+		return;
+	}
+	in->qos2--;
+	r->state = QOS1;
+	r->old = false;
+}
+
 /* <r>: what its identifier is in use for, or NULL. */
 static void
 publish_qos1(struct inbound *in, const struct mqtt_packet *p,
@@ -198,25 +212,26 @@ publish_qos1(struct inbound *in, const struct mqtt_packet *p,
 		bad_in_use(out, p);
 	} else if (is_full(in)) {
 		out->move = INBOUND_WAIT;
-	} else if (r != NULL && !is_qos2(r)) {
+	} else {
+		if (r != NULL && is_qos2(r))
+			end_forgotten(in, r);
+		r = find(in, p->packet_id);
+		if (r == NULL) {
+			send_new(in, p, QOS1, out);
+			return;
+		}
 		r->due++;
 		in->in_flight++;
 		send_up(p, p->dup, out);
-	} else {
-		/* of a connection before: the device has forgotten the
-		   handshake, or it would not use its identifier */
-		if (r != NULL)
-			drop(in, r);
-		send_new(in, p, QOS1, out);
 	}
 }
 
-/* The oldest one of a connection before, or NULL. */
+/* The oldest one of a connection before that may be forgotten, or NULL. */
 static struct inbound_record *
 oldest_old(const struct inbound *in)
 {
 	for (size_t i = 0; i < in->n; i++)
-		if (in->records[i].old)
+		if (in->records[i].old && in->records[i].due == 0)
 			return &in->records[i];
 	return NULL;
 }
@@ -253,6 +268,14 @@ publish_qos2(struct inbound *in, const struct mqtt_packet *p, uint8_t level,
 		    "too many PUBLISHes at QoS 2 without their PUBREL");
 }
 
+/* It goes up, behind the one that has: without DUP it is another message, of a
+   device that has forgotten that. */
+static bool
+is_another(const struct inbound_record *r, const struct mqtt_packet *p)
+{
+	return r->state == SENT && r->due > 0 && r->old && !p->dup;
+}
+
 /* The PUBLISH of <r> comes again (4.3.3). */
 static void
 publish_again(struct inbound *in, const struct mqtt_packet *p,
@@ -260,15 +283,15 @@ publish_again(struct inbound *in, const struct mqtt_packet *p,
 {
 	if (r->state == RECEIVED) {
 		answer(MQTT_PUBREC, p->packet_id, 0, level, out);
-	} else if (r->due > 0) {
+	} else if (r->due > 0 && !is_another(r, p)) {
 		out->move = INBOUND_TAKEN;
 	} else if (is_full(in)) {
 		out->move = INBOUND_WAIT;
 		return;
 	} else { /* the connection broke */
-		r->due = 1;
+		send_up(p, !is_another(r, p), out);
+		r->due++;
 		in->in_flight++;
-		send_up(p, true, out);
 	}
 	r->old = false;
 }
@@ -300,7 +323,9 @@ inbound_goes_up(const struct inbound *in, const struct mqtt_packet *p)
 		return false;
 	if (p->qos == 1)
 		return r == NULL || !is_qos2(r) || r->old;
-	return r == NULL ? has_room(in) : r->state == SENT && r->due == 0;
+	if (r == NULL)
+		return has_room(in);
+	return (r->state == SENT && r->due == 0) || is_another(r, p);
 }
 
 bool
@@ -329,7 +354,7 @@ inbound_pubrel(struct inbound *in, const struct mqtt_packet *p, uint8_t level,
 		    "PUBREL before PUBREC (4.3.3)");
 		return;
 	}
-	if (r != NULL && is_qos2(r))
+	if (r != NULL && is_qos2(r) && r->due == 0)
 		drop(in, r);
 	answer(MQTT_PUBCOMP, p->packet_id,
 	    known ? 0 : PACKET_IDENTIFIER_NOT_FOUND, level, out);
@@ -347,11 +372,11 @@ acknowledge(struct inbound *in, const struct mqtt_packet *p,
 
 	r->due--;
 	in->in_flight--;
-	if (r->state == OWN)
+	if (r->state == OWN || (r->state == SENT && r->due > 0))
 		out->move = INBOUND_TAKEN;
 	else
 		pass(p, type, false, 0, out);
-	if (r->state == SENT && !failed)
+	if (r->state == SENT && r->due == 0 && !failed)
 		r->state = RECEIVED;
 	else if (r->due == 0)
 		drop(in, r);

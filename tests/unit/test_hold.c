@@ -383,6 +383,33 @@ test_forgotten_by_the_device(void **state)
 }
 
 static void
+test_forgotten_handshake(void **state)
+{
+	struct life *l = *state;
+
+	for (uint8_t qos = 1; qos <= 2; qos++) {
+		log_in_to_stay(l, 4, "aliyun");
+		device_says(l, publish(2, false, 1, "old"));
+		cloud_gets(l, publish(1, false, 1, "old"));
+		lose_link(l);
+		come_again(l);
+		device_says(l, publish(qos, false, 1, "new"));
+		until(&l->rig, l->session->outbox.count == 2);
+		resume(l, CONNACK_4_PRESENT);
+		cloud_gets(l, publish(1, true, 1, "old"));
+		cloud_gets(l, publish(1, false, 1, "new"));
+		cloud_says(l, answer(MQTT_PUBACK, 1, 0));
+		nothing_moves(l);
+		cloud_says(l, answer(MQTT_PUBACK, 1, 0));
+		device_gets(
+		    l, answer(qos == 2 ? MQTT_PUBREC : MQTT_PUBACK, 1, 0));
+		assert_int_equal(l->memory.inbound.in_flight, 0);
+		assert_int_equal(l->memory.inbound.qos2, qos == 2);
+		adapt_leave(l);
+	}
+}
+
+static void
 test_remembered_by_the_device(void **state)
 {
 	struct life *l = *state;
@@ -522,6 +549,7 @@ main(void)
 	    TEST(test_identifier_of_a_restored_subscription),
 	    TEST(test_downlink_of_level_3),
 	    TEST(test_forgotten_by_the_device),
+	    TEST(test_forgotten_handshake),
 	    TEST(test_remembered_by_the_device),
 	    TEST(test_back_after_disconnect),
 	    TEST(test_broken_off),
