@@ -302,6 +302,7 @@ go_on_as(struct session *s, struct credmap *map, const struct credential *entry)
 {
 	point_to(s, map, entry);
 	session_keep_to_limits(s);
+	session_time_hold(s);
 	session_go_on(s);
 }
 

@@ -281,6 +281,18 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
 }
 
 void
+session_time_hold(struct session *s)
+{
+	struct timeval tv;
+
+	if (s->ended || s->hold == NULL)
+		return;
+	tv = in_ms(time_left_ms(s, clock_mono_ms()));
+	if (evtimer_add(&s->hold->deadline, &tv) != 0)
+		session_end_for(s, R_OUT_OF_MEMORY, "for a timer");
+}
+
+void
 session_end_hold(struct session *s)
 {
 	if (s->hold == NULL)

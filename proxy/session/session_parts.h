@@ -83,6 +83,8 @@ bool session_holds_after_disconnect(const struct session *s, uint8_t code);
 bool session_outlives_device(struct session *s, const struct fault *why);
 /* Ends it when that is delivered. */
 void session_end_when_delivered(struct session *s);
+/* Its entry has come, maybe with another hold_time. */
+void session_time_hold(struct session *s);
 void session_end_hold(struct session *s);
 
 /* The cloud takes no more before it has acknowledged one (MQTT-3.3.4-7). */

@@ -284,6 +284,23 @@ test_end_is_told(void **state)
 	assert_string_equal(life_reason(l), "hold_over");
 }
 
+/* A reload counts from the same beginning. */
+static void
+test_another_hold_time(void **state)
+{
+	struct life *l = *state;
+	struct credmap *fresh;
+
+	log_in(l, 4, "none", "");
+	lose_link(l);
+	adapt.now_ms += 2000;
+	fresh = life_map(l, "hold_time = 1s\n");
+	session_remap(l->session, fresh);
+	credmap_unref(fresh);
+	until(&l->rig, l->session == NULL || l->session->ended);
+	assert_string_equal(life_reason(l), "hold_over");
+}
+
 /* ---- what the cloud says the second time ---- */
 
 static void
@@ -545,6 +562,7 @@ main(void)
 	    TEST(test_stuck_after_long),
 	    TEST(test_poison),
 	    TEST(test_end_is_told),
+	    TEST(test_another_hold_time),
 	    TEST(test_lower_receive_maximum),
 	    TEST(test_identifier_of_a_restored_subscription),
 	    TEST(test_downlink_of_level_3),
