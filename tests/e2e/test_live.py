@@ -144,7 +144,7 @@ def test_a_secret_changes_in_its_file(cloud, start, dial, folder):
     put(path, "another-secret")
     assert device.until_closed() == []
     end = proxy.wait_log("session_end", label=entry["label"],
-                         reason="entry_changed")
+                         reason="login_refused")
     assert end
     bystander.publish(topic_of(other), "x", qos=1)
     assert len(cloud.decisions("login", other)) == 1

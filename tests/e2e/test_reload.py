@@ -65,17 +65,42 @@ def test_removed_entry(cloud, site, dial):
         assert works(cloud, entry, device)
 
 
-@pytest.mark.parametrize("keys", [
-    {"device_secret": "another-secret"}, {"sign_method": "hmacsha1"},
-    {"client_id": "other"}, {"extra": "a=b"}, {"path": "/other"},
-    {"password": "local-password"}], ids=lambda keys: next(iter(keys)))
-def test_changed_entry(cloud, site, keys):
+def test_changed_entry(cloud, site):
     proxy, (entry, *stay), (cut, *devices) = site
-    proxy.set_devices([{**entry, **keys}, *stay])
+    proxy.set_devices([{**entry, "password": "local-password"}, *stay])
     assert proxy.reload()["event"] == "reloaded"
     assert cut.until_closed() == []
     end = proxy.wait_log("session_end")
     assert (end["label"], end["reason"]) == (entry["label"], "entry_changed")
+    for other, device in zip(stay, devices):
+        assert works(cloud, other, device)
+
+
+@pytest.mark.parametrize("keys", [
+    {"sign_method": "hmacsha1"}, {"client_id": "other"}, {"extra": "a=b"},
+    {"path": "/other"}], ids=lambda keys: next(iter(keys)))
+def test_changed_login(cloud, site, keys):
+    """is done anew, behind the device's back."""
+    proxy, (entry, *stay), (held, *devices) = site
+    since = proxy.mark()
+    proxy.set_devices([{**entry, **keys}, *stay])
+    assert proxy.reload()["event"] == "reloaded"
+    assert proxy.wait_log("device_resumed", since=since)["label"] == entry[
+        "label"]
+    held.publish(topic_of(entry), "x", qos=1)
+    assert len(cloud.decisions("login", entry)) == 2
+    for other, device in zip(stay, devices):
+        assert works(cloud, other, device)
+
+
+def test_changed_secret(cloud, site):
+    """The cloud refuses it: that is no outage."""
+    proxy, (entry, *stay), (cut, *devices) = site
+    proxy.set_devices([{**entry, "device_secret": "another-secret"}, *stay])
+    assert proxy.reload()["event"] == "reloaded"
+    assert cut.until_closed() == []
+    end = proxy.wait_log("session_end")
+    assert (end["label"], end["reason"]) == (entry["label"], "login_refused")
     for other, device in zip(stay, devices):
         assert works(cloud, other, device)
 
