@@ -347,7 +347,7 @@ take(struct session *s, const struct mqtt_packet *given, struct span first,
 		return true;
 	if (ends_here)
 		return begin_handshake(s, &p, first, total);
-	s->up_qos2 += p.qos == 2 && !p.dup;
+	s->up_qos2 += p.qos == 2;
 	send_up(s, first, total);
 	return true;
 }
