@@ -148,6 +148,23 @@ was_of_use(const struct session *s, enum reason why, uint64_t now_ms)
 }
 
 static bool
+make_hold(struct session *s)
+{
+	if (s->hold != NULL)
+		return true;
+	s->hold = calloc(1, sizeof(*s->hold));
+	if (s->hold == NULL)
+		return false;
+	(void)evtimer_assign(
+	    &s->hold->deadline, s->env->link.loop->base, on_deadline, s);
+	(void)evtimer_assign(
+	    &s->hold->dial, s->env->link.loop->base, on_dial, s);
+	return true;
+}
+
+/* There is a hold already when the device was gone before this link was lost,
+   with something left to deliver. False: the session ends. */
+static bool
 begin(struct session *s, const struct fault *why)
 {
 	uint64_t now_ms = clock_mono_ms();
@@ -157,23 +174,14 @@ begin(struct session *s, const struct fault *why)
 	if (was_of_use(s, why->why, now_ms))
 		s->hold_since_ms = 0;
 	left_ms = time_left_ms(s, now_ms);
-	if (left_ms == 0)
-		return false;
-	s->hold = calloc(1, sizeof(*s->hold));
-	if (s->hold == NULL)
+	if (left_ms == 0 || !make_hold(s))
 		return false;
 	s->hold->began_ms = now_ms;
+	s->hold->dials = 0;
 	s->hold->why = *why;
-	(void)evtimer_assign(
-	    &s->hold->deadline, s->env->link.loop->base, on_deadline, s);
-	(void)evtimer_assign(
-	    &s->hold->dial, s->env->link.loop->base, on_dial, s);
 	tv = in_ms(left_ms);
-	if (evtimer_add(&s->hold->deadline, &tv) != 0) {
-		free(s->hold);
-		s->hold = NULL;
+	if (evtimer_add(&s->hold->deadline, &tv) != 0)
 		return false;
-	}
 	s->holds_count++;
 	SLOG(LOG_NOTICE, s, "device_held",
 	    "reason=%s detail=\"%s\" seconds=%llu unacknowledged=%u "
@@ -212,8 +220,8 @@ session_hold(struct session *s, const struct fault *why)
 	if (!leave_link(s) && why_not == NULL)
 		why_not = "a message is under way that is over hold_queue";
 	if (why_not == NULL &&
-	    (s->hold != NULL ||
-		(s->device.state == DEVICE_ONLINE && begin(s, why)))) {
+	    (s->hold != NULL || s->device.state == DEVICE_ONLINE) &&
+	    begin(s, why)) {
 		s->link_lost = true;
 		session_end_turn(s);
 		return true;
