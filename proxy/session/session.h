@@ -168,6 +168,8 @@ struct session {
 	struct outbox outbox;
 	struct outbound outbound;
 	struct granted granted;
+	unsigned restoring; /* SUBSCRIBEs of our own without an answer */
+	unsigned logins; /* since the granted were known to be at the cloud */
 	struct buffer connack; /* that the device had, at level 5 */
 	unsigned holds_count;
 	uint64_t held_ms; /* all of them, but this one */

@@ -91,6 +91,8 @@ obstacle(const struct session *s)
 static bool
 leave_link(struct session *s)
 {
+	size_t kept_bytes = s->subscribing.kept_bytes;
+
 	s->down_stream = (struct mqtt_stream){0};
 	s->down_dropped = false;
 	buffer_free(&s->gather);
@@ -103,6 +105,7 @@ leave_link(struct session *s)
 			s->refused++;
 	}
 	subscribing_restart(&s->subscribing);
+	loop_uncount(s->env->link.loop, kept_bytes - s->subscribing.kept_bytes);
 	outbound_disconnect(&s->outbound);
 	flow_forget_waiting(&s->memory->flow, clock_mono_ms());
 	flow_hold(&s->memory->flow, true);
@@ -461,8 +464,13 @@ restore_subscriptions(struct session *s)
 	size_t before = s->subscribing.kept_bytes;
 	bool ok = true;
 
-	while (ok && list.n > 0)
+	s->restoring = 0;
+	if (list.n == 0)
+		s->logins = 0;
+	while (ok && list.n > 0) {
 		ok = restore_some(s, &list);
+		s->restoring++;
+	}
 	loop_count(s->env->link.loop, s->subscribing.kept_bytes - before);
 	return ok;
 }
@@ -477,11 +485,21 @@ log_resumed(const struct session *s, bool present)
 	    (unsigned long long)flow_queued(&s->memory->flow));
 }
 
+/* What the cloud has sent before it will not send again. Level 3 does not say;
+   then DUP has to. */
+static bool
+cloud_has_forgotten(const struct session *s)
+{
+	enum clean_session clean = s->entry->clean_session;
+
+	return s->level > 3 || clean == CLEAN_YES ||
+	       (clean == CLEAN_AS_DEVICE && s->wants_clean);
+}
+
 static void
 resume(struct session *s, const struct mqtt_connack *ack)
 {
-	/* level 3 does not say: to ask again does no harm, and by DUP it is
-	   seen what the cloud sends again */
+	/* level 3 does not say: to ask again does no harm */
 	bool present = s->level > 3 && ack->session_present;
 
 	if (!present && s->was_present && !s->granted.is_complete) {
@@ -489,13 +507,14 @@ resume(struct session *s, const struct mqtt_connack *ack)
 		    "the cloud does not know its session any more");
 		return;
 	}
-	if (!present) {
-		if (s->level > 3)
-			outbound_forget_cloud(&s->outbound);
-		if (!restore_subscriptions(s)) {
-			session_end_for(s, R_OUT_OF_MEMORY, "for a SUBSCRIBE");
-			return;
-		}
+	if (!present && cloud_has_forgotten(s))
+		outbound_forget_cloud(&s->outbound);
+	/* a login without an answer may have begun the one that is present */
+	if (present && s->logins == 1) {
+		s->logins = 0;
+	} else if (!restore_subscriptions(s)) {
+		session_end_for(s, R_OUT_OF_MEMORY, "for a SUBSCRIBE");
+		return;
 	}
 	session_note_limits(s, ack);
 	log_resumed(s, present);
@@ -518,6 +537,7 @@ session_take_connack_again(struct session *s, const struct mqtt_connack *ack)
 		resume(s, ack);
 		return;
 	}
+	s->logins--;
 	session_login_refusal(s, ack, &why);
 	link_turned_away(&s->link, &why);
 	if (is_refusal(s, ack->code)) {

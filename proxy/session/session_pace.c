@@ -214,6 +214,8 @@ write_part(struct session *s)
 		answer(s, buffer_span(&packet));
 		break;
 	case SUBSCRIBING_RESTORED:
+		if (--s->restoring == 0)
+			s->logins = 0;
 		break;
 	case SUBSCRIBING_REFUSED:
 		session_end_for(s, R_SESSION_LOST,
