@@ -13,6 +13,7 @@ enum state {
 struct outbound_record {
 	uint16_t device_id; /* 0 when ANSWERED */
 	uint16_t cloud_id;  /* 0: the cloud will not send it again */
+	uint32_t mark;
 	uint8_t state;
 	bool is_qos2;
 };
@@ -89,7 +90,7 @@ pick_id(struct outbound *o)
 }
 
 static enum outbound_move
-add(struct outbound *o, uint8_t qos, uint16_t *packet_id)
+add(struct outbound *o, uint8_t qos, uint32_t mark, uint16_t *packet_id)
 {
 	uint16_t cloud_id = *packet_id;
 
@@ -103,6 +104,7 @@ add(struct outbound *o, uint8_t qos, uint16_t *packet_id)
 		*packet_id = pick_id(o);
 	o->records[o->n++] = (struct outbound_record){.device_id = *packet_id,
 	    .cloud_id = cloud_id,
+	    .mark = mark,
 	    .state = PENDING,
 	    .is_qos2 = qos == 2};
 	o->qos2 += qos == 2;
@@ -122,24 +124,25 @@ repeated(struct outbound *o, struct outbound_record *r)
 }
 
 enum outbound_move
-outbound_publish(struct outbound *o, uint8_t qos, bool dup, uint16_t *packet_id)
+outbound_publish(struct outbound *o, uint8_t qos, bool dup, uint32_t mark,
+    uint16_t *packet_id)
 {
 	struct outbound_record *r = find_cloud(o, *packet_id);
 
 	if (r == NULL)
-		return add(o, qos, packet_id);
+		return add(o, qos, mark, packet_id);
 	if (r->state == PENDING) {
 		*packet_id = r->device_id;
 		return OUTBOUND_PASS;
 	}
-	if (dup)
+	if (dup && r->mark == mark)
 		return repeated(o, r);
 	/* another message: what had its identifier is settled for the cloud */
 	if (r->state == ANSWERED)
 		drop(o, r);
 	else
 		r->cloud_id = 0;
-	return add(o, qos, packet_id);
+	return add(o, qos, mark, packet_id);
 }
 
 enum outbound_move

@@ -45,9 +45,10 @@ enum outbound_move {
 	OUTBOUND_NO_MEMORY
 };
 
-/* A PUBLISH of the cloud at QoS 1 or 2, under *packet_id. */
-NODISCARD enum outbound_move outbound_publish(
-    struct outbound *o, uint8_t qos, bool dup, uint16_t *packet_id);
+/* A PUBLISH of the cloud at QoS 1 or 2, under *packet_id. <mark>: a hash of the
+   message, since DUP alone does not say of which session it is. */
+NODISCARD enum outbound_move outbound_publish(struct outbound *o, uint8_t qos,
+    bool dup, uint32_t mark, uint16_t *packet_id);
 
 /* The device's PUBACK or PUBCOMP, or a PUBREC that refuses, for *packet_id.
    PASS or TAKEN. */

@@ -224,6 +224,26 @@ owe_puback(struct session *s, uint16_t packet_id)
 		session_end_for(s, R_OUT_OF_MEMORY, "for a PUBACK");
 }
 
+/* FNV-1a */
+static uint32_t
+hash(uint32_t mark, struct span bytes)
+{
+	for (size_t i = 0; i < bytes.n; i++)
+		mark = (mark ^ bytes.p[i]) * 16777619u;
+	return mark;
+}
+
+/* Of a message: its topic and payload, or, where it passes in pieces, its size.
+   Properties may change from one time to the next (3.3.2.3.3). */
+static uint32_t
+mark_of(const struct mqtt_packet *p)
+{
+	uint32_t mark = hash(2166136261u, p->topic);
+
+	return p->header.remaining <= GATHER_MAX ? hash(mark, p->payload)
+						 : mark ^ p->header.remaining;
+}
+
 /* A PUBLISH of the cloud: gives it the identifier it has for the device, here
    and in <bytes>. True when the device has it already. */
 static bool
@@ -232,8 +252,8 @@ take_identified(struct session *s, const struct mqtt_piece *piece,
 {
 	uint16_t packet_id = packet->packet_id;
 
-	switch (outbound_publish(
-	    &s->outbound, packet->qos, packet->dup, &packet_id)) {
+	switch (outbound_publish(&s->outbound, packet->qos, packet->dup,
+	    mark_of(packet), &packet_id)) {
 	case OUTBOUND_PASS:
 		if (packet_id != packet->packet_id)
 			set_packet_id(bytes.p + packet->header.header_bytes +
