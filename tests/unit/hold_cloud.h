@@ -132,8 +132,7 @@ cloud_leaves(bool resets)
 	c->owed_n = 0;
 	c->phase = AWAY;
 	c->mute = false;
-	/* at level 3 it could not say so */
-	if (!c->keeps || (world.level > 3 && one_in(8)))
+	if (!c->keeps || one_in(8))
 		cloud_forgets();
 }
 
