@@ -754,6 +754,95 @@ test_words(void **state)
 
 #define FLOW_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* ---- while the link is lost, and after ---- */
+
+static void
+test_held(void **state)
+{
+	(void)state;
+	begin((struct flow_limits){.queue_max_bytes = BIG});
+	assert_int_equal(offer('0', 0, 10), FLOW_PASS);
+	assert_false(flow_is_on(&flow));
+	flow_hold(&flow, true);
+	assert_true(flow_is_on(&flow));
+	for (uint8_t i = '1'; i < '4'; i++)
+		assert_int_equal(offer(i, 0, 10), FLOW_TAKEN);
+	assert_int_equal(flow_queued(&flow), 3);
+	expect_next("");
+	/* what is not all here does not wait either */
+	assert_int_equal(offer_piece('4', 0, 100, 10), FLOW_TAKEN);
+	assert_int_equal(count(0, FLOW_DROPPED_HELD), 1);
+	assert_int_equal(count(0, FLOW_DROPPED_BYTES), 100);
+	swallow_line();
+	assert_true(wait_ms() > 1000);
+	flow_hold(&flow, false);
+	assert_int_equal(wait_ms(), 0);
+	/* no other before */
+	assert_int_equal(offer('5', 0, 10), FLOW_TAKEN);
+	expect_next("1235");
+	assert_int_equal(offer('6', 0, 10), FLOW_PASS);
+}
+
+/* What had begun to pass goes nowhere. */
+static void
+test_held_in_a_packet(void **state)
+{
+	(void)state;
+	begin(
+	    (struct flow_limits){.qos0_per_second = 1, .queue_max_bytes = BIG});
+	assert_int_equal(offer_piece('1', 0, 100, 10), FLOW_PASS);
+	assert_int_equal(offer('2', 0, 10), FLOW_TAKEN);
+	flow_hold(&flow, true);
+	now += W;
+	expect_next("");
+	flow_hold(&flow, false);
+	expect_next("2");
+}
+
+static void
+test_held_without_a_queue(void **state)
+{
+	(void)state;
+	begin((struct flow_limits){0});
+	flow_hold(&flow, true);
+	assert_int_equal(offer('1', 0, 10), FLOW_TAKEN);
+	assert_int_equal(count(0, FLOW_DROPPED_HELD), 1);
+	assert_int_equal(flow_queued(&flow), 0);
+}
+
+static void
+test_sent_again(void **state)
+{
+	(void)state;
+	begin((struct flow_limits){.qos1_per_second = 2, .inflight_max = 3});
+	assert_int_equal(flow_repeat_wait_ms(&flow, 10, 0, now), 0);
+	assert_int_equal(flow_repeat_wait_ms(&flow, 10, 3, now), FLOW_NEVER);
+	flow_repeat(&flow, 10, now);
+	flow_repeat(&flow, 10, now);
+	assert_int_equal(flow_repeat_wait_ms(&flow, 10, 2, now), W);
+	/* one limit for them and for what is new */
+	assert_int_equal(offer('1', 1, 10), FLOW_WAIT);
+	now += W;
+	assert_int_equal(flow_repeat_wait_ms(&flow, 10, 2, now), 0);
+	assert_int_equal(count(1, FLOW_SENT), 2);
+	assert_int_equal(count(1, FLOW_SENT_BYTES), 20);
+}
+
+static void
+test_sent_again_after_other_limits(void **state)
+{
+	(void)state;
+	begin((struct flow_limits){0});
+	flow_repeat(&flow, 10, now);
+	assert_null(flow.state);
+	change((struct flow_limits){.bytes_per_second = 100});
+	assert_int_equal(flow_repeat_wait_ms(&flow, 60, 0, now), W);
+	now += W;
+	flow_repeat(&flow, 60, now);
+	assert_true(flow_repeat_wait_ms(&flow, 60, 0, now) > 0);
+	assert_int_equal(flow_repeat_wait_ms(&flow, 40, 0, now), 0);
+}
+
 int
 main(void)
 {
@@ -783,6 +872,14 @@ main(void)
 	    FLOW_TEST(test_a_line_a_minute),
 	    FLOW_TEST(test_the_session_ends),
 	    cmocka_unit_test(test_words),
+	    cmocka_unit_test_setup_teardown(test_held, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+		test_held_in_a_packet, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+		test_held_without_a_queue, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_sent_again, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+		test_sent_again_after_other_limits, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

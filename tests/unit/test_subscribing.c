@@ -1101,6 +1101,155 @@ test_any_packets(void **state)
 	assert_true(answers > RUNS * STEPS / 40);
 }
 
+/* ---- over another link ---- */
+
+static void
+on_answer(void *arg, enum mqtt_type type, struct span properties,
+    struct span filters, struct span codes)
+{
+	struct mqtt_filter f;
+	char text[100];
+
+	assert_null(arg);
+	say(type == MQTT_SUBSCRIBE ? "S" : "U");
+	say_properties(properties);
+	while (mqtt_filter_next(&filters, type, &f)) {
+		(void)snprintf(text, sizeof(text), " %.*s:%x", (int)f.text.n,
+		    (const char *)f.text.p, f.options);
+		say(text);
+	}
+	for (size_t i = 0; i < codes.n; i++) {
+		(void)snprintf(text, sizeof(text), " %02x", codes.p[i]);
+		say(text);
+	}
+	say(" ");
+}
+
+static void
+begin_noting(uint8_t l)
+{
+	begin(l, 2, 1);
+	rules.on_answer = on_answer;
+}
+
+/* Which are kept, and told with what the device has asked for. */
+static void
+test_answers_are_noted(void **state)
+{
+	(void)state;
+	begin_noting(5);
+	assert_int_equal(device("S 1 {p} a:2e"), SUBSCRIBING_TAKEN);
+	assert_true(subs.kept_bytes > 0);
+	assert_said("> S 1 {p} a:2d\n");
+	assert_int_equal(cloud("SA 1 01"), SUBSCRIBING_TAKEN);
+	assert_said("S {p} a:2e 01 < SA 1 01\n");
+	assert_int_equal(device("U 2 a b c"), SUBSCRIBING_TAKEN);
+	assert_int_equal(cloud("UA 2 00 11"), SUBSCRIBING_TAKEN);
+	assert_int_equal(cloud("UA 2 80"), SUBSCRIBING_TAKEN);
+	assert_said("> U 2 a b\n> U 2 c\n"
+		    "U a:0 b:0 c:0 00 11 80 < UA 2 00 11 80\n");
+	end();
+	begin_noting(4);
+	assert_int_equal(device("U 2 a"), SUBSCRIBING_TAKEN);
+	assert_int_equal(cloud("UA 2"), SUBSCRIBING_TAKEN);
+	assert_said("> U 2 a\nU a:0 < UA 2\n");
+	end();
+}
+
+static void
+test_restart(void **state)
+{
+	(void)state;
+	begin_noting(5);
+	assert_int_equal(device("S 1 a:0 b:1 c:0"), SUBSCRIBING_TAKEN);
+	assert_int_equal(device("U 2 d"), SUBSCRIBING_TAKEN);
+	assert_int_equal(cloud("SA 1 {old} 80 01"), SUBSCRIBING_TAKEN);
+	assert_said("> S 1 a:0 b:1\n> S 1 c:0\n> U 2 d\n");
+	subscribing_restart(&subs);
+	/* what was due is not any more */
+	assert_int_equal(cloud("UA 2 00"), SUBSCRIBING_BAD);
+	assert_said("> S 1 a:0 b:1\n");
+	assert_int_equal(cloud("SA 1 {new} 00 01"), SUBSCRIBING_TAKEN);
+	assert_int_equal(cloud("SA 1 00"), SUBSCRIBING_TAKEN);
+	assert_int_equal(cloud("UA 2 00"), SUBSCRIBING_TAKEN);
+	assert_said("> S 1 c:0\n> U 2 d\n"
+		    "S a:0 b:1 c:0 00 01 00 < SA 1 {new} 00 01 00\n"
+		    "U d:0 00 < UA 2 00\n");
+	end();
+}
+
+static enum subscribing_to
+next_to(void)
+{
+	struct buffer out = {0};
+	enum subscribing_to to = subscribing_next(&subs, &rules, &out);
+
+	if (to == SUBSCRIBING_TO_CLOUD || to == SUBSCRIBING_TO_DEVICE)
+		say_packet(buffer_span(&out), to == SUBSCRIBING_TO_CLOUD
+						  ? MQTT_FROM_CLIENT
+						  : MQTT_FROM_SERVER);
+	buffer_free(&out);
+	return to;
+}
+
+static enum subscribing_move
+cloud_only(const char *words)
+{
+	struct mqtt_packet p;
+
+	assert_true(mqtt_packet_read(
+	    packet_of(words), subs.level, MQTT_FROM_SERVER, &p, &why));
+	return subscribing_acknowledge(&subs, &p, &why);
+}
+
+#define RESTORED SPAN_OF("\0\1x\1\0\1y\0")
+
+/* Before all others; the device does not see it. */
+static void
+test_restore(void **state)
+{
+	(void)state;
+	begin_noting(4);
+	assert_int_equal(device("S 65535 a:0"), SUBSCRIBING_TAKEN);
+	subscribing_restart(&subs);
+	said[0] = '\0';
+	assert_true(subscribing_restore(&subs, SPAN_OF(""), RESTORED, 2));
+	assert_true(subscribing_restore(&subs, SPAN_OF(""), RESTORED, 2));
+	assert_int_equal(next_to(), SUBSCRIBING_TO_CLOUD);
+	assert_int_equal(next_to(), SUBSCRIBING_TO_CLOUD);
+	assert_int_equal(next_to(), SUBSCRIBING_TO_CLOUD);
+	assert_said("S 65534 x:1 y:0S 65533 x:1 y:0S 65535 a:0");
+	assert_int_equal(next_to(), SUBSCRIBING_NOTHING);
+	assert_int_equal(cloud_only("SA 65534 01 00"), SUBSCRIBING_TAKEN);
+	assert_int_equal(next_to(), SUBSCRIBING_RESTORED);
+	assert_int_equal(cloud_only("SA 65533 80 00"), SUBSCRIBING_TAKEN);
+	assert_int_equal(next_to(), SUBSCRIBING_REFUSED);
+	assert_int_equal(next_to(), SUBSCRIBING_NOTHING);
+	/* with another link it may not be needed */
+	assert_true(subscribing_restore(&subs, SPAN_OF(""), RESTORED, 2));
+	/* the device has that identifier, too: not now */
+	assert_int_equal(device("S 65534 b:0"), SUBSCRIBING_WAIT);
+	subscribing_restart(&subs);
+	assert_int_equal(subs.count, 1);
+	said[0] = '\0';
+	assert_int_equal(next_to(), SUBSCRIBING_TO_CLOUD);
+	assert_said("S 65535 a:0");
+	assert_int_equal(cloud("SA 65535 00"), SUBSCRIBING_TAKEN);
+	end();
+}
+
+static void
+test_restore_without_memory(void **state)
+{
+	(void)state;
+	begin_noting(4);
+	allocations_left = 0;
+	assert_false(subscribing_restore(&subs, SPAN_OF(""), RESTORED, 2));
+	allocations_left = UINT_MAX;
+	assert_int_equal(subs.count, 0);
+	end();
+}
+
 int
 main(void)
 {
@@ -1125,6 +1274,10 @@ main(void)
 	    cmocka_unit_test(test_parts_are_bounded_in_bytes),
 	    cmocka_unit_test(test_without_memory),
 	    cmocka_unit_test(test_any_packets),
+	    cmocka_unit_test(test_answers_are_noted),
+	    cmocka_unit_test(test_restart),
+	    cmocka_unit_test(test_restore),
+	    cmocka_unit_test(test_restore_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
