@@ -129,7 +129,7 @@ static struct world {
 	} timers[TIMERS];
 	unsigned timer_n;
 	/* for the record */
-	uint64_t steps, lives, links, comebacks, repeats, renamed, held_over;
+	uint64_t steps, lives, links, comebacks, repeats, renamed;
 } world;
 
 /* ---- random numbers ---- */
