@@ -271,11 +271,6 @@ next_packet(
 	assert_true(bytes.n <= sizeof(copy));
 	memcpy(copy, bytes.p, bytes.n);
 	buffer_drop(in, bytes.n);
-	/* 0x88 is not for it by 3.14.2.1, but says it best */
-	if (copy[0] == MQTT_DISCONNECT << 4) {
-		*packet = (struct mqtt_packet){.header.type = MQTT_DISCONNECT};
-		return true;
-	}
 	if (!mqtt_packet_read(
 		(struct span){copy, bytes.n}, world.level, from, packet, &why))
 		fail_msg("%s", why.text);
