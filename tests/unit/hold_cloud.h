@@ -122,8 +122,11 @@ cloud_leaves(bool resets)
 {
 	struct fake_cloud *c = &world.cloud;
 
-	if (world.lost_ms == 0)
+	if (world.lost_ms == 0) {
 		world.lost_ms = adapt.now_ms;
+		world.before_ms = 0;
+	}
+	world.errs = false;
 	if (world.life.cloud.fd >= 0 && resets)
 		cloud_reset(&world.life.cloud);
 	cloud_hang_up(&world.life.cloud);
@@ -404,6 +407,9 @@ cloud_ends_link(void)
 		if (c->phase != ONLINE)
 			break;
 		cloud_puts(SPAN_OF("\xf1\x00"));
+		if (world.lost_ms == 0)
+			world.lost_ms = world.before_ms;
+		world.errs = true;
 		return;
 	case 4: /* all that was written arrives */
 		(void)write_some(end->fd, &c->out, false);

@@ -30,7 +30,7 @@ enum {
 	NOT_SUBSCRIBED = 0xff,
 	HOLD_MS = 120 * 1000,
 	QUEUE_BYTES = 8 * 1024, /* hold_queue */
-	MESSAGE_MAX = 3000
+	MESSAGE_MAX = 6000
 };
 
 /* A message of the device. */
@@ -121,6 +121,10 @@ static struct world {
 	bool is_clean;
 	bool was_present;
 	uint64_t lost_ms; /* since when links are of no use; 0: they are */
+	/* the same, before this link was; a cloud that breaks the protocol on
+	   it has it count again */
+	uint64_t before_ms;
+	bool errs; /* it does */
 	struct fake_device device;
 	struct fake_cloud cloud;
 	struct {
@@ -287,7 +291,7 @@ payload_of(unsigned number)
 	unsigned hash = number * 2654435761u;
 	size_t n = 4 + (hash >> 8) % 60;
 
-	if (hash % 61 == 0)
+	if (hash % 23 == 0)
 		n = 4 + (hash >> 8) % MESSAGE_MAX;
 	for (size_t i = 0; i < n; i++)
 		bytes[i] = (uint8_t)(number + i);

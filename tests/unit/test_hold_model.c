@@ -123,8 +123,10 @@ turn(bool all)
 	if (l->session != NULL && l->session->link_lost && world.lost_ms == 0)
 		world.lost_ms = adapt.now_ms;
 	if (l->session != NULL && !l->session->link_lost &&
-	    l->session->progress)
+	    l->session->progress && world.lost_ms != 0 && !world.errs) {
+		world.before_ms = world.lost_ms;
 		world.lost_ms = 0;
+	}
 }
 
 static void
@@ -227,7 +229,8 @@ begin(void)
 	world.is_aliyun = one_in(2);
 	world.is_clean = one_in(2);
 	world.was_present = false;
-	world.lost_ms = 0;
+	world.lost_ms = world.before_ms = 0;
+	world.errs = false;
 	world.device = (struct fake_device){.online = true};
 	world.cloud = (struct fake_cloud){.keeps = !world.is_clean};
 	memset(world.device.filters, NOT_SUBSCRIBED, FILTERS);

@@ -870,73 +870,6 @@ test_any_packets(void **state)
 	inbound_forget(&in);
 }
 
-/* ---- a device that comes again while its link is lost ---- */
-
-/* What the cloud has not acknowledged is sent again by others. */
-static void
-test_reconnect(void **state)
-{
-	(void)state;
-	begin(4);
-	assert_step("P1 1", "pass 32");
-	assert_step("P2 2", "pass 32");
-	assert_step("P2 3", "pass 32");
-	assert_step("ACK 3", "pass 50");
-	inbound_reconnect(&in);
-	assert_int_equal(in.in_flight, 2);
-	assert_step("p2 2", "taken");
-	assert_step("p2 3", "50020003");
-	assert_step("ACK 2", "pass 50");
-	assert_step("REL 2", "70020002");
-	assert_step("REL 3", "70020003");
-	assert_step("ACK 1", "pass 40");
-	assert_empty();
-}
-
-/* One that has lost its memory uses the identifiers anew. */
-static void
-test_reconnect_without_memory(void **state)
-{
-	(void)state;
-	begin(4);
-	assert_step("P2 2", "pass 32");
-	assert_step("P2 3", "pass 32");
-	assert_step("ACK 3", "pass 50");
-	inbound_reconnect(&in);
-	assert_step("P1 3", "pass 32");
-	assert_step("P1 2", "bad"); /* its PUBACK is due */
-	assert_step("ACK 3", "pass 40");
-	inbound_forget(&in);
-}
-
-static void
-test_cut(void **state)
-{
-	(void)state;
-	begin(4);
-	inbound_cut(&in, 1);
-	assert_step("P1 1", "pass 32");
-	inbound_cut(&in, 1);
-	assert_empty();
-	assert_step("P1 1", "pass 32");
-	assert_step("p1 1", "pass 3a");
-	inbound_cut(&in, 1);
-	assert_int_equal(in.in_flight, 1);
-	assert_step("ACK 1", "pass 40");
-	assert_empty();
-	/* its handshake has not begun for the cloud */
-	assert_step("P2 2", "pass 32");
-	inbound_cut(&in, 2);
-	assert_int_equal(in.in_flight, 0);
-	inbound_reconnect(&in);
-	assert_step("ACK 2", "bad cloud");
-	assert_step("p2 2", "pass 3a");
-	assert_step("ACK 2", "pass 50");
-	inbound_cut(&in, 2);
-	assert_step("REL 2", "70020002");
-	assert_empty();
-}
-
 int
 main(void)
 {
@@ -959,9 +892,6 @@ main(void)
 	    cmocka_unit_test(test_own_identifiers),
 	    cmocka_unit_test(test_any_schedule),
 	    cmocka_unit_test(test_any_packets),
-	    cmocka_unit_test(test_reconnect),
-	    cmocka_unit_test(test_reconnect_without_memory),
-	    cmocka_unit_test(test_cut),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,7 @@ __wrap_realloc(void *p, size_t n)
 }
 
 static struct outbound out;
+static uint32_t mark; /* of the next messages */
 
 static int
 tear_down(void **state)
@@ -43,7 +44,7 @@ publish(uint16_t id, bool dup)
 {
 	uint16_t told = id;
 
-	switch (outbound_publish(&out, 1, dup, &told)) {
+	switch (outbound_publish(&out, 1, dup, mark, &told)) {
 	case OUTBOUND_PASS:
 		return told;
 	case OUTBOUND_TAKEN:
@@ -143,6 +144,25 @@ test_cloud_without_a_session(void **state)
 	assert_null(out.records);
 }
 
+/* A session that another login has begun, whose answer was lost. */
+static void
+test_another_message_with_dup(void **state)
+{
+	(void)state;
+	mark = 1;
+	assert_int_equal(publish(5, false), 5);
+	assert_int_equal(publish(6, false), 6);
+	outbound_disconnect(&out);
+	assert_int_equal(acknowledge(6), 0);
+	mark = 2;
+	assert_int_equal(publish(5, true), UINT16_MAX);
+	assert_int_equal(publish(6, true), 6);
+	assert_int_equal(acknowledge(5), 0);
+	assert_int_equal(acknowledge(UINT16_MAX), 5);
+	assert_int_equal(acknowledge(6), 6);
+	assert_null(out.records);
+}
+
 static void
 test_picked_identifiers(void **state)
 {
@@ -166,7 +186,8 @@ test_qos2_is_counted(void **state)
 	uint16_t id = 5;
 
 	(void)state;
-	assert_int_equal(outbound_publish(&out, 2, false, &id), OUTBOUND_PASS);
+	assert_int_equal(
+	    outbound_publish(&out, 2, false, 0, &id), OUTBOUND_PASS);
 	assert_int_equal(out.qos2, 1);
 	assert_int_equal(publish(6, false), 6);
 	assert_int_equal(out.qos2, 1);
@@ -314,6 +335,7 @@ main(void)
 	    cmocka_unit_test_teardown(test_repeated, tear_down),
 	    cmocka_unit_test_teardown(test_identifier_used_anew, tear_down),
 	    cmocka_unit_test_teardown(test_cloud_without_a_session, tear_down),
+	    cmocka_unit_test_teardown(test_another_message_with_dup, tear_down),
 	    cmocka_unit_test_teardown(test_picked_identifiers, tear_down),
 	    cmocka_unit_test_teardown(test_qos2_is_counted, tear_down),
 	    cmocka_unit_test_teardown(test_bounds, tear_down),

@@ -1213,8 +1213,10 @@ test_restore(void **state)
 	assert_int_equal(device("S 65535 a:0"), SUBSCRIBING_TAKEN);
 	subscribing_restart(&subs);
 	said[0] = '\0';
-	assert_true(subscribing_restore(&subs, SPAN_OF(""), RESTORED, 2));
-	assert_true(subscribing_restore(&subs, SPAN_OF(""), RESTORED, 2));
+	assert_true(
+	    subscribing_restore(&subs, 65534, SPAN_OF(""), RESTORED, 2));
+	assert_true(
+	    subscribing_restore(&subs, 65533, SPAN_OF(""), RESTORED, 2));
 	assert_int_equal(next_to(), SUBSCRIBING_TO_CLOUD);
 	assert_int_equal(next_to(), SUBSCRIBING_TO_CLOUD);
 	assert_int_equal(next_to(), SUBSCRIBING_TO_CLOUD);
@@ -1226,7 +1228,8 @@ test_restore(void **state)
 	assert_int_equal(next_to(), SUBSCRIBING_REFUSED);
 	assert_int_equal(next_to(), SUBSCRIBING_NOTHING);
 	/* with another link it may not be needed */
-	assert_true(subscribing_restore(&subs, SPAN_OF(""), RESTORED, 2));
+	assert_true(
+	    subscribing_restore(&subs, 65534, SPAN_OF(""), RESTORED, 2));
 	/* the device has that identifier, too: not now */
 	assert_int_equal(device("S 65534 b:0"), SUBSCRIBING_WAIT);
 	subscribing_restart(&subs);
@@ -1244,7 +1247,8 @@ test_restore_without_memory(void **state)
 	(void)state;
 	begin_noting(4);
 	allocations_left = 0;
-	assert_false(subscribing_restore(&subs, SPAN_OF(""), RESTORED, 2));
+	assert_false(
+	    subscribing_restore(&subs, 65534, SPAN_OF(""), RESTORED, 2));
 	allocations_left = UINT_MAX;
 	assert_int_equal(subs.count, 0);
 	end();
