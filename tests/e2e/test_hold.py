@@ -121,7 +121,7 @@ def test_a_refused_login(cloud, start, dial, level):
     assert proxy.wait_log("session_end")["reason"] == "login_refused"
 
 
-@pytest.mark.parametrize("level", [4, 5])
+@LEVELS
 def test_a_message_the_device_has(cloud, start, dial, level):
     """and has not acknowledged when the link is lost is not told twice."""
     entry = cloud.device()
