@@ -345,7 +345,7 @@ read_cloud(struct link *l, struct fault *why)
 
 		if (l->paused || !l->readable)
 			return STAY;
-		if (!loop_has_room(loop, 3 * size, &l->again))
+		if (!loop_has_room(loop, 3 * size, LOOP_FROM_CLOUD, &l->again))
 			return STAY;
 		io = link_fill(l, loop->in, size, &n, &read_why);
 		if (n > 0) {

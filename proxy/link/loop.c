@@ -146,18 +146,41 @@ loop_unkeep(struct loop *loop, struct buffer *b, size_t n)
 }
 
 bool
-loop_can_hold(const struct loop *loop, size_t n)
+loop_keep_down(struct loop *loop, struct buffer *b, struct span bytes)
 {
-	/* the account may be over its bound: the first one is always let in */
-	return loop->kept_bytes == 0 ||
-	       (loop->kept_bytes <= loop->kept_max &&
-		   n <= loop->kept_max - loop->kept_bytes);
+	size_t before = b->cap;
+	bool ok = loop_keep(loop, b, bytes);
+
+	loop->down_bytes += b->cap - before;
+	return ok;
+}
+
+void
+loop_unkeep_down(struct loop *loop, struct buffer *b, size_t n)
+{
+	size_t before = b->cap;
+
+	loop_unkeep(loop, b, n);
+	loop->down_bytes -= before - b->cap;
 }
 
 bool
-loop_has_room(struct loop *loop, size_t n, struct task *t)
+loop_can_hold(const struct loop *loop, size_t n, enum loop_use use)
 {
-	if (loop_can_hold(loop, n))
+	size_t quarter = loop->kept_max / 4;
+	size_t max = loop->kept_max - quarter * use;
+
+	if (use == LOOP_FROM_CLOUD && loop->down_bytes + n <= quarter)
+		return true;
+	/* the account may be over its bound: the first one is always let in */
+	return loop->kept_bytes == 0 ||
+	       (loop->kept_bytes <= max && n <= max - loop->kept_bytes);
+}
+
+bool
+loop_has_room(struct loop *loop, size_t n, enum loop_use use, struct task *t)
+{
+	if (loop_can_hold(loop, n, use))
 		return true;
 	if (t->queue == NULL) {
 		TAILQ_INSERT_TAIL(&loop->starved, t, next);

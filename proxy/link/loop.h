@@ -46,6 +46,7 @@ struct loop {
 	struct task_queue again;   /* run after this turn */
 	struct task_queue starved; /* run when kept bytes are given back */
 	size_t kept_bytes;
+	size_t down_bytes; /* of them, on their way to a device */
 	size_t kept_max;
 	uint8_t keys[LOOP_KEY_POOL];
 	size_t keys_used;
@@ -74,18 +75,36 @@ NODISCARD bool loop_keep(
 /* Forgets the first <n> bytes of a kept buffer. */
 void loop_unkeep(struct loop *loop, struct buffer *b, size_t n);
 
+/* The same for bytes on their way to a device, which gives them back whatever
+   becomes of the cloud. */
+NODISCARD bool loop_keep_down(
+    struct loop *loop, struct buffer *b, struct span bytes);
+void loop_unkeep_down(struct loop *loop, struct buffer *b, size_t n);
+
 /* Counts <n> bytes that are kept otherwise than in a buffer, and no more. */
 void loop_count(struct loop *loop, size_t n);
 void loop_uncount(struct loop *loop, size_t n);
 
+/*
+ * What bytes are kept for, each with less of the account than the one before.
+ * What is kept until the cloud has acknowledged it is given back only when the
+ * cloud can be read, so it must leave room for that.
+ */
+enum loop_use {
+	LOOP_FROM_CLOUD,  /* all of it; of a quarter nobody else can keep it */
+	LOOP_FROM_DEVICE, /* three quarters */
+	LOOP_FOR_LATER    /* a half: kept though the link is lost, or full */
+};
+
 /* True when the account has room for <n> more bytes. */
-bool loop_can_hold(const struct loop *loop, size_t n);
+bool loop_can_hold(const struct loop *loop, size_t n, enum loop_use use);
 
 /*
  * True when <n> more bytes may be kept. If not, <t> is queued to run as soon as
  * others have given bytes back.
  */
-NODISCARD bool loop_has_room(struct loop *loop, size_t n, struct task *t);
+NODISCARD bool loop_has_room(
+    struct loop *loop, size_t n, enum loop_use use, struct task *t);
 
 /* True while <t> waits for others to give bytes back. */
 static inline bool

@@ -60,7 +60,7 @@ device_close(struct device *d, struct span last)
 	/* without memory the device misses the reason, not the close */
 	if (buffer_append(&rest, buffer_span(&d->out)) && !d->torn)
 		(void)!buffer_append(&rest, last);
-	loop_unkeep(d->env->loop, &d->out, d->out.n);
+	loop_unkeep_down(d->env->loop, &d->out, d->out.n);
 	linger_seen(d->env->lingering, d->fd, &rest,
 	    d->env->settings->close_timeout_ms, d->witness);
 	d->fd = -1;
@@ -113,7 +113,7 @@ device_write(struct device *d, struct span bytes)
 	}
 	if (bytes.n == 0)
 		return;
-	if (!loop_keep(d->env->loop, &d->out, bytes)) {
+	if (!loop_keep_down(d->env->loop, &d->out, bytes)) {
 		d->torn = true;
 		gone(d, R_OUT_OF_MEMORY, "for bytes to the device");
 		return;
@@ -139,7 +139,7 @@ write_kept(struct device *d)
 			broken(d, errno);
 			return;
 		}
-		loop_unkeep(d->env->loop, &d->out, (size_t)n);
+		loop_unkeep_down(d->env->loop, &d->out, (size_t)n);
 		d->blocked_ms = d->out.n > 0 ? clock_mono_ms() : 0;
 	}
 	d->owner->on_room(d->arg);
@@ -223,7 +223,8 @@ read_device(struct device *d)
 		/* what is kept of a packet is given back when it is whole: one
 		   that has begun must go on, or nobody ever gives back */
 		if (d->in.n == 0 &&
-		    !loop_has_room(d->env->loop, 3 * read_size(d), &d->again))
+		    !loop_has_room(d->env->loop, 3 * read_size(d),
+			LOOP_FROM_DEVICE, &d->again))
 			return;
 		if (!read_once(d))
 			return;

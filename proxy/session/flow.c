@@ -269,10 +269,11 @@ enqueue(struct flow *f, struct span packet)
 
 	while (q->kept_bytes + cost > f->limits.queue_max_bytes)
 		drop_oldest(f, FLOW_DROPPED_FULL);
-	while (q->n > 0 && !loop_can_hold(f->loop, (size_t)cost))
+	while (
+	    q->n > 0 && !loop_can_hold(f->loop, (size_t)cost, LOOP_FOR_LATER))
 		drop_oldest(f, FLOW_DROPPED_NO_ROOM);
 	counts[FLOW_QUEUED]++;
-	if (!loop_can_hold(f->loop, (size_t)cost))
+	if (!loop_can_hold(f->loop, (size_t)cost, LOOP_FOR_LATER))
 		why = FLOW_DROPPED_NO_ROOM;
 	else if (!flow_queue_add(q, f->loop, packet))
 		why = FLOW_DROPPED_NO_MEMORY;

@@ -121,13 +121,23 @@ leave_out(struct session *s, struct span first, uint64_t total)
 
 enum { KEPT_MAX = 1000 }; /* where the contract has no in-flight window */
 
+/* Ever; else it can only be sent at once. */
 static bool
-can_be_kept(const struct session *s, uint64_t total)
+fits(const struct session *s, uint64_t total)
 {
 	return outbox_cost(total) <= s->entry->hold_queue_bytes;
 }
 
-/* True when one more has a place; else one has to be acknowledged before. */
+/* Now: all devices of a worker share its account. */
+static bool
+can_be_kept(const struct session *s, uint64_t total)
+{
+	return fits(s, total) && loop_can_hold(s->env->link.loop,
+				     outbox_cost(total), LOOP_FOR_LATER);
+}
+
+/* True when one more has a place; else one has to be acknowledged before, or
+   the link has to be back. */
 static bool
 has_place(const struct session *s, uint64_t total)
 {
@@ -139,11 +149,10 @@ has_place(const struct session *s, uint64_t total)
 		return true;
 	if (o->count >= (window > 0 ? window : KEPT_MAX))
 		return false;
-	if (!can_be_kept(s, total))
+	if (!fits(s, total))
 		return !waits;
 	return outbox_has_room(o, total, s->entry->hold_queue_bytes) &&
-	       (o->count == 0 ||
-		   loop_can_hold(s->env->link.loop, outbox_cost(total)));
+	       can_be_kept(s, total);
 }
 
 /* QoS 1, or QoS 2 that goes up as that, at once or when what waits has gone.

@@ -595,15 +595,17 @@ test_time_jumps(void **state)
 static void
 test_the_worker_has_no_room(void **state)
 {
+	size_t share = KEPT_MAX / 2; /* LOOP_FOR_LATER */
+
 	(void)state;
 	begin((struct flow_limits){
 	    .qos0_per_second = 1, .queue_max_bytes = KEPT_MAX});
 	assert_int_equal(offer('a', 0, 10), FLOW_PASS);
-	loop_count(loop, KEPT_MAX - 2 * (size_t)flow_queue_cost(10));
+	loop_count(loop, share - 2 * (size_t)flow_queue_cost(10));
 	assert_int_equal(offer('b', 0, 10), FLOW_TAKEN);
 	assert_int_equal(offer('c', 0, 10), FLOW_TAKEN);
 	assert_int_equal(offer('d', 0, 10), FLOW_TAKEN); /* for b */
-	assert_int_equal(loop->kept_bytes, KEPT_MAX);
+	assert_int_equal(loop->kept_bytes, share);
 	assert_int_equal(flow_queued(&flow), 2);
 	/* one that no dropping makes room for is dropped itself */
 	assert_int_equal(offer('e', 0, 500), FLOW_TAKEN);
@@ -611,7 +613,7 @@ test_the_worker_has_no_room(void **state)
 	assert_int_equal(count(0, FLOW_DROPPED_NO_ROOM), 4);
 	assert_int_equal(count(0, FLOW_DROPPED_BYTES), 530);
 	assert_int_equal(count(0, FLOW_QUEUED), 4);
-	loop_uncount(loop, KEPT_MAX - 2 * (size_t)flow_queue_cost(10));
+	loop_uncount(loop, share - 2 * (size_t)flow_queue_cost(10));
 }
 
 static void

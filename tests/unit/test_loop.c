@@ -181,20 +181,64 @@ test_kept_bytes_are_counted(void **state)
 }
 
 static void
+test_each_use_leaves_room_for_those_before(void **state)
+{
+	struct stage *s = *state;
+	size_t max = s->loop->kept_max;
+
+	loop_count(s->loop, max / 2);
+	assert_false(loop_can_hold(s->loop, 1, LOOP_FOR_LATER));
+	assert_true(loop_can_hold(s->loop, max / 4, LOOP_FROM_DEVICE));
+	assert_false(loop_can_hold(s->loop, max / 4 + 1, LOOP_FROM_DEVICE));
+	assert_false(loop_has_room(
+	    s->loop, max / 2, LOOP_FROM_DEVICE, &s->actors[0].task));
+	assert_true(loop_has_room(
+	    s->loop, max / 2, LOOP_FROM_CLOUD, &s->actors[1].task));
+	loop_uncount(s->loop, max / 2);
+	turn(s);
+	assert_string_equal(s->story, "a.");
+}
+
+static void
+test_the_cloud_can_be_read_whatever_devices_have_sent(void **state)
+{
+	static const uint8_t bytes[500];
+	struct stage *s = *state;
+	size_t quarter = s->loop->kept_max / 4;
+	struct buffer b = {0};
+
+	loop_count(s->loop, 2 * s->loop->kept_max);
+	assert_true(loop_can_hold(s->loop, quarter, LOOP_FROM_CLOUD));
+	assert_false(loop_can_hold(s->loop, quarter + 1, LOOP_FROM_CLOUD));
+	assert_false(loop_can_hold(s->loop, 1, LOOP_FROM_DEVICE));
+	assert_true(
+	    loop_keep_down(s->loop, &b, (struct span){bytes, sizeof(bytes)}));
+	assert_int_equal(s->loop->down_bytes, b.cap);
+	assert_true(loop_can_hold(s->loop, quarter - b.cap, LOOP_FROM_CLOUD));
+	assert_false(
+	    loop_can_hold(s->loop, quarter - b.cap + 1, LOOP_FROM_CLOUD));
+	loop_unkeep_down(s->loop, &b, b.n);
+	assert_int_equal(s->loop->down_bytes, 0);
+	loop_uncount(s->loop, 2 * s->loop->kept_max);
+}
+
+static void
 test_bytes_outside_of_buffers_are_counted(void **state)
 {
 	struct stage *s = *state;
 	size_t max = s->loop->kept_max;
 
-	assert_true(loop_can_hold(s->loop, max + 1)); /* the first one */
+	assert_true(loop_can_hold(
+	    s->loop, max + 1, LOOP_FROM_CLOUD)); /* the first one */
 	loop_count(s->loop, 100);
 	assert_int_equal(s->loop->kept_bytes, 100);
-	assert_true(loop_can_hold(s->loop, max - 100));
-	assert_false(loop_can_hold(s->loop, max - 99));
-	assert_false(loop_has_room(s->loop, max - 99, &s->actors[0].task));
+	assert_true(loop_can_hold(s->loop, max - 100, LOOP_FROM_CLOUD));
+	assert_false(loop_can_hold(s->loop, max - 99, LOOP_FROM_CLOUD));
+	assert_false(loop_has_room(
+	    s->loop, max - 99, LOOP_FROM_CLOUD, &s->actors[0].task));
 	loop_uncount(s->loop, 1);
 	assert_int_equal(s->loop->kept_bytes, 99);
-	assert_true(loop_can_hold(s->loop, max - 99));
+	assert_true(loop_can_hold(s->loop, max - 99, LOOP_FROM_CLOUD));
 	turn(s); /* who waited is called */
 	assert_string_equal(s->story, "a.");
 	loop_uncount(s->loop, 99);
@@ -207,17 +251,21 @@ test_the_starved_run_when_bytes_are_given_back(void **state)
 	struct buffer b = {0};
 
 	keep(s, &b, 8000);
-	assert_true(loop_has_room(
-	    s->loop, s->loop->kept_max - b.cap, &s->actors[0].task));
-	assert_false(loop_has_room(s->loop, 8000, &s->actors[0].task));
-	assert_false(loop_has_room(s->loop, 8000, &s->actors[1].task));
-	assert_false(loop_has_room(s->loop, 8000, &s->actors[0].task));
+	assert_true(loop_has_room(s->loop, s->loop->kept_max - b.cap,
+	    LOOP_FROM_CLOUD, &s->actors[0].task));
+	assert_false(
+	    loop_has_room(s->loop, 8000, LOOP_FROM_CLOUD, &s->actors[0].task));
+	assert_false(
+	    loop_has_room(s->loop, 8000, LOOP_FROM_CLOUD, &s->actors[1].task));
+	assert_false(
+	    loop_has_room(s->loop, 8000, LOOP_FROM_CLOUD, &s->actors[0].task));
 	turn(s);
 	assert_string_equal(s->story, "."); /* they wait */
 	loop_unkeep(s->loop, &b, 8000);
 	turn(s);
 	assert_string_equal(s->story, ".ab.");
-	assert_true(loop_has_room(s->loop, 8000, &s->actors[0].task));
+	assert_true(
+	    loop_has_room(s->loop, 8000, LOOP_FROM_CLOUD, &s->actors[0].task));
 	turn(s);
 	assert_string_equal(s->story, ".ab..");
 }
@@ -232,7 +280,8 @@ test_no_room_when_over_the_bound(void **state)
 
 	keep(s, &b, 15 * 1000);
 	assert_true(s->loop->kept_bytes > s->loop->kept_max);
-	assert_false(loop_has_room(s->loop, 1, &s->actors[0].task));
+	assert_false(
+	    loop_has_room(s->loop, 1, LOOP_FROM_DEVICE, &s->actors[0].task));
 	loop_unkeep(s->loop, &b, 15 * 1000);
 	turn(s);
 	assert_string_equal(s->story, "a.");
@@ -244,7 +293,8 @@ test_the_only_one_always_has_room(void **state)
 {
 	struct stage *s = *state;
 
-	assert_true(loop_has_room(s->loop, 1000 * 1000, &s->actors[0].task));
+	assert_true(loop_has_room(
+	    s->loop, 1000 * 1000, LOOP_FROM_CLOUD, &s->actors[0].task));
 	turn(s);
 	assert_string_equal(s->story, ".");
 }
@@ -256,8 +306,10 @@ test_a_starved_task_can_be_cancelled_or_woken(void **state)
 	struct buffer b = {0};
 
 	keep(s, &b, 9000);
-	assert_false(loop_has_room(s->loop, 9000, &s->actors[0].task));
-	assert_false(loop_has_room(s->loop, 9000, &s->actors[1].task));
+	assert_false(
+	    loop_has_room(s->loop, 9000, LOOP_FROM_CLOUD, &s->actors[0].task));
+	assert_false(
+	    loop_has_room(s->loop, 9000, LOOP_FROM_CLOUD, &s->actors[1].task));
 	task_cancel(&s->actors[0].task);
 	loop_again(s->loop, &s->actors[1].task);
 	turn(s);
@@ -303,6 +355,8 @@ main(void)
 	    loop_test(test_cancelled_and_woken_from_another),
 	    loop_test(test_kept_bytes_are_counted),
 	    loop_test(test_bytes_outside_of_buffers_are_counted),
+	    loop_test(test_each_use_leaves_room_for_those_before),
+	    loop_test(test_the_cloud_can_be_read_whatever_devices_have_sent),
 	    loop_test(test_the_starved_run_when_bytes_are_given_back),
 	    loop_test(test_no_room_when_over_the_bound),
 	    loop_test(test_the_only_one_always_has_room),
