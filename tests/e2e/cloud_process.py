@@ -52,21 +52,29 @@ class Cloud:
         self._begin = 0
         self._halted = False
         self._notes = 0
+        self._command = [
+            "/usr/bin/python3", "-B", CLOUD / "cloud.py", "--host", host,
+            "--devices", folder / "devices.ini", "--control", self._control,
+            "--exit-with-parent", *options]
+        ready = self._run()
+        self.port = ready["port"]
+        self.mqtts_port = ready["mqtts_port"]
+        self.broker_port = ready["mosquitto_port"]
+
+    def _run(self, *options):
+        """Starts the process; returns its first line."""
+        since = len(self._lines)
+        self._ended = False
         self.process = subprocess.Popen(
-            ["/usr/bin/python3", "-B", CLOUD / "cloud.py",
-             "--host", host, "--devices", folder / "devices.ini",
-             "--control", self._control, "--exit-with-parent", *options],
+            [*self._command, *options],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
-            ready = self.wait("ready")
+            return self.wait("ready", since=since)
         except BaseException:
             self.close()
             raise
-        self.port = ready["port"]
-        self.mqtts_port = ready["mqtts_port"]
-        self.broker_port = ready["mosquitto_port"]
 
     def close(self):
         self.process.terminate()
@@ -77,6 +85,21 @@ class Cloud:
             self.process.wait()
         self._reader.join()
         self.process.stdout.close()
+
+    @contextlib.contextmanager
+    def down(self):
+        """Gate and broker are gone meanwhile, and so is all they knew; then
+        they are back on the same ports."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        self.process.stdout.close()
+        more = ["--mqtts-port", self.mqtts_port] if self.mqtts_port else []
+        try:
+            yield
+        finally:
+            self._run(*map(str, ["--port", self.port, "--mosquitto-port",
+                                 self.broker_port, *more]))
 
     # Devices
 

@@ -199,13 +199,16 @@ class Client:
     """A TCP connection that speaks MQTT."""
 
     def __init__(self, port, receive_buffer=None, source="127.0.0.1",
-                 host="127.0.0.1"):
+                 host="127.0.0.1", segment=None):
         self.level = 4
         self._bytes = bytearray()
         self.socket = socket.socket()
         if receive_buffer:      # has to be set before connecting
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF,
                                    receive_buffer)
+        if segment:     # of the other side's, which then buffers less too
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG,
+                                   segment)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.settimeout(TIMEOUT)
         self.socket.bind((source, 0))
@@ -317,9 +320,9 @@ class Client:
                 return found
             self._read()
 
-    def arrived(self):
+    def arrived(self, most=1 << 18):
         """Reads once; returns the packets that are whole then."""
-        self._read()
+        self._read(most)
         return list(iter(self._take, None))
 
     def until_closed(self):
@@ -346,9 +349,9 @@ class Client:
         del self._bytes[:size + length]
         return found
 
-    def _read(self):
+    def _read(self, most=1 << 18):
         try:
-            data = self.socket.recv(1 << 18)
+            data = self.socket.recv(most)
         except ConnectionError as why:
             raise Closed(str(why)) from None
         if not data:

@@ -120,6 +120,14 @@ class Namespace:
                      if address else ["iifname != lo"]):
             self.run("nft", f"add rule inet weather gate {rule} drop")
 
+    def drop_only(self, *addresses):
+        """From one moment to the next: what comes in from these addresses or
+        for them is lost, and nothing else any more. IPv4."""
+        self.run("nft", "; ".join([
+            "flush chain inet weather gate",
+            *(f"add rule inet weather gate ip {way} {address} drop"
+              for address in addresses for way in ("saddr", "daddr"))]))
+
     def heal(self):
         """Nothing is lost any more."""
         self.run("nft", "flush chain inet weather gate")
