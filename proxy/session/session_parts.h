@@ -6,7 +6,8 @@
  * here, session_topics.c the rules for topics, session_filters.c what becomes
  * of topic filters, session_will.c the device's will, session_down.c the
  * packets from the cloud, session_hold.c a lost link that the device does not
- * notice.
+ * notice, session_resume.c the login after that, session_return.c a device that
+ * leaves or comes again meanwhile.
  */
 #ifndef PROXY_SESSION_SESSION_PARTS_H
 #define PROXY_SESSION_SESSION_PARTS_H
@@ -53,22 +54,39 @@ void session_login_refusal(
 
 /* session_hold.c */
 
+/* A device that is held, and until what one that is gone has left behind is
+   delivered. */
+struct hold {
+	struct event deadline;
+	struct event dial;
+	uint64_t began_ms;
+	unsigned dials;
+	bool device_is_gone; /* for <gone> */
+	struct fault gone;
+	struct fault why; /* the last link, or dial, was lost */
+};
+
 /* True when the session, whose will is kept by now, may outlive its link. */
 bool session_may_hold(const struct session *s, const struct mqtt_connect *c);
-/* The device is logged in: keeps its CONNECT for the next login. False without
-   memory. */
-NODISCARD bool session_keep_connect(struct session *s);
 /* The link was lost, or a dial failed, for <why>: true when the session goes on
    without. */
 bool session_hold(struct session *s, const struct fault *why);
+/* Another dial, or its login, has failed. */
+void session_go_on_holding(struct session *s, const struct fault *why);
 /* Its link is of no use any more, as the login has changed: true when the
    session goes on, and is about to dial another. */
 bool session_leave_link(struct session *s);
-/* True when its device is gone, and has left something that is not delivered.
- */
-bool session_left_backlog(const struct session *s);
 /* Link owner: it is idle, and has to be dialled. */
 void session_dial_again(struct session *s);
+/* Its entry has come, maybe with another hold_time. */
+void session_time_hold(struct session *s);
+void session_end_hold(struct session *s);
+
+/* session_resume.c */
+
+/* The device is logged in: keeps its CONNECT for the next login. False without
+   memory. */
+NODISCARD bool session_keep_connect(struct session *s);
 /* Brings the CONNECT of another login to what it has to say; <kept> is what it
    points to then. False without memory. */
 NODISCARD bool session_fit_connect_again(
@@ -78,14 +96,19 @@ void session_take_connack_again(
     struct session *s, const struct mqtt_connack *ack);
 /* True when the cloud's DISCONNECT with <code> is no more than a lost link. */
 bool session_holds_after_disconnect(const struct session *s, uint8_t code);
+
+/* session_return.c */
+
 /* The device is gone while it is held: true when the session goes on for what
    it has left behind. */
 bool session_outlives_device(struct session *s, const struct fault *why);
 /* Ends it when that is delivered. */
 void session_end_when_delivered(struct session *s);
-/* Its entry has come, maybe with another hold_time. */
-void session_time_hold(struct session *s);
-void session_end_hold(struct session *s);
+/* True when its device is gone, and has left something that is not delivered.
+ */
+bool session_left_backlog(const struct session *s);
+
+/* of all of them */
 
 /* The cloud takes no more before it has acknowledged one (MQTT-3.3.4-7). */
 static inline bool
