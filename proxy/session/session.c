@@ -138,6 +138,7 @@ session_free(struct session **sp)
 	buffer_free(&s->farewell);
 	buffer_free(&s->connack);
 	outbound_free(&s->outbound);
+	loop_uncount(s->env->link.loop, s->granted.list.cap);
 	granted_free(&s->granted);
 	credmap_unref(s->map);
 	free(s);

@@ -62,6 +62,7 @@ session_note_answer(void *arg, enum mqtt_type type, struct span properties,
 {
 	enum { FAILURE = 0x80 };
 	struct session *s = arg;
+	size_t before = s->granted.list.cap;
 	struct mqtt_property identifier = {0};
 	struct mqtt_filter f;
 
@@ -82,6 +83,8 @@ session_note_answer(void *arg, enum mqtt_type type, struct span properties,
 		else
 			granted_remove(&s->granted, f.text);
 	}
+	loop_count(s->env->link.loop, s->granted.list.cap);
+	loop_uncount(s->env->link.loop, before);
 }
 
 /* The worker's account has what is kept for it. */
