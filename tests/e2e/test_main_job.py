@@ -44,7 +44,7 @@ def test_publish(cloud, start, listen, version, qos):
     assert login["sni"] == "localhost" and login["tls"] == "TLSv1.3"
 
     up = proxy.wait_log("session_up", label=entry["label"])
-    assert up["level"] == str(LEVELS[version])
+    assert up["mqtt_level"] == str(LEVELS[version])
     assert (up["device_keep_alive"], up["cloud_keep_alive"]) == ("15", "30")
     end = proxy.wait_log("session_end", label=entry["label"])
     assert end["reason"] == "device_left"
