@@ -1,17 +1,24 @@
 #include "cli/admin_get.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { WAIT_S = 10, REQUEST_MAX = 128 };
+enum {
+	WAIT_S = 10,
+	REQUEST_MAX = 1024,
+	FIRST_BYTES = 64 * 1024,
+	ANSWER_MAX = 512 * 1024 * 1024
+};
 
 static const char *
 what_to_do(int error)
@@ -68,76 +75,167 @@ open_socket(const char *path)
 }
 
 static bool
-send_request(int fd, const char *target)
+send_request(int fd, const char *method, const char *target)
 {
 	char request[REQUEST_MAX];
-	int n = snprintf(
-	    request, sizeof(request), "GET %s HTTP/1.0\r\n\r\n", target);
+	int n = snprintf(request, sizeof(request),
+	    "%s %s HTTP/1.0\r\nHost: localhost\r\n\r\n", method, target);
 
+	if (n < 0 || (size_t)n >= sizeof(request)) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
 	return send(fd, request, (size_t)n, MSG_NOSIGNAL) == n;
 }
 
-/* All until the end, or until <size> bytes are full. -1 with errno. */
-static ssize_t
-receive(int fd, char *out, size_t size)
+/* More room for <*out>, which has <*size> bytes. */
+static bool
+grow(char **out, size_t *size)
+{
+	size_t wanted = *size == 0 ? FIRST_BYTES : *size * 2;
+	char *more = wanted <= ANSWER_MAX ? realloc(*out, wanted) : NULL;
+
+	if (more == NULL) {
+		errno = ENOMEM;
+		return false;
+	}
+	*out = more;
+	*size = wanted;
+	return true;
+}
+
+/* All until the end, with a NUL; the caller's to free, also after an error,
+   which is false with errno. */
+static bool
+receive(int fd, char **out)
 {
 	uint64_t until_ms = clock_mono_ms() + WAIT_S * 1000;
-	size_t n = 0;
+	size_t n = 0, size = 0;
 
-	while (n < size) {
+	for (;;) {
 		uint64_t now_ms = clock_mono_ms();
 		struct pollfd ready = {fd, POLLIN, 0};
 		ssize_t more;
 
+		if (n + 1 >= size && !grow(out, &size))
+			return false;
 		if (now_ms >= until_ms ||
 		    poll(&ready, 1, (int)(until_ms - now_ms)) == 0) {
 			errno = EAGAIN;
-			return -1;
+			return false;
 		}
-		more = recv(fd, out + n, size - n, MSG_DONTWAIT);
+		more = recv(fd, *out + n, size - n - 1, MSG_DONTWAIT);
 		if (more == 0)
 			break;
 		if (more > 0)
 			n += (size_t)more;
 		else if (errno != EINTR && errno != EAGAIN)
-			return -1;
+			return false;
 	}
-	return (ssize_t)n;
+	(*out)[n] = '\0';
+	return true;
 }
 
-/* Leaves of an answer its body; false: it is no good answer. */
+/* Leaves of an answer its body; false: it is none. */
 static bool
-take_body(char *answer)
+take_body(char *answer, int *status)
 {
 	char *body = strstr(answer, "\r\n\r\n");
 
-	if (body == NULL || strncmp(answer, "HTTP/1.1 200 ", 13) != 0)
+	if (body == NULL || sscanf(answer, "HTTP/1.1 %3d ", status) != 1)
 		return false;
 	memmove(answer, body + 4, strlen(body + 4) + 1);
 	return true;
 }
 
-bool
-admin_get(const char *path, const char *target, char *body, size_t size,
-    struct fault *why)
+static bool
+is_no_proxy(struct fault *why, const char *path)
 {
-	int fd = open_socket(path);
-	ssize_t n = -1;
-	int error;
-
-	if (fd < 0)
-		return unreachable(why, path, errno);
-	if (send_request(fd, target))
-		n = receive(fd, body, size - 1);
-	error = errno;
-	(void)close(fd);
-	if (n < 0)
-		return unreachable(why, path, error);
-	body[n] = '\0';
-	if (take_body(body))
-		return true;
 	return fault_set(why, R_INTERNAL,
 	    "what listens at %s is not mqtt-wss-proxy, or not"
 	    " of this version, or has too much to do",
 	    path);
+}
+
+bool
+admin_ask(const char *path, const char *method, const char *target,
+    struct admin_answer *out, struct fault *why)
+{
+	int fd = open_socket(path);
+	bool ok = false;
+	int error;
+
+	*out = (struct admin_answer){0};
+	if (fd < 0)
+		return unreachable(why, path, errno);
+	ok = send_request(fd, method, target) && receive(fd, &out->body);
+	error = errno;
+	(void)close(fd);
+	if (ok && take_body(out->body, &out->status))
+		return true;
+	free(out->body);
+	out->body = NULL;
+	return ok ? is_no_proxy(why, path) : unreachable(why, path, error);
+}
+
+bool
+admin_get(const char *path, const char *target, char **body, struct fault *why)
+{
+	struct admin_answer answer;
+
+	if (!admin_ask(path, "GET", target, &answer, why))
+		return false;
+	*body = answer.body;
+	if (answer.status == 200)
+		return true;
+	(void)fault_set(why, R_INTERNAL, "%.*s",
+	    (int)strcspn(answer.body, "\n"), answer.body);
+	free(answer.body);
+	*body = NULL;
+	return false;
+}
+
+bool
+admin_encode(const char *text, char *out, size_t size)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789-._~";
+	struct text t = {.at = out, .left = size};
+
+	*out = '\0';
+	for (; *text != '\0'; text++)
+		text_add(&t, strchr(plain, *text) != NULL ? "%c" : "%%%02X",
+		    (unsigned char)*text);
+	return !t.full;
+}
+
+bool
+admin_find_socket(
+    const struct cli_options *o, char out[static SETTING_TEXT_MAX])
+{
+	struct complaints nobody = {0};
+	struct settings *settings;
+	bool is_wanted;
+
+	if (o->socket != NULL) {
+		if (strlen(o->socket) >= SETTING_TEXT_MAX) {
+			cli_tell("the path of --socket is too long");
+			return false;
+		}
+		strcpy(out, o->socket);
+		return true;
+	}
+	settings = settings_load(o->settings, &nobody);
+	is_wanted = settings == NULL || settings_want_admin(settings);
+	if (settings == NULL)
+		cli_tell("%s has errors: the default socket is asked; name"
+			 " another by --socket",
+		    o->settings != NULL ? o->settings : "the environment");
+	if (!is_wanted)
+		cli_tell("[admin] socket = none: this proxy cannot be asked");
+	(void)snprintf(out, SETTING_TEXT_MAX, "%s",
+	    settings != NULL ? settings->admin_socket : ADMIN_SOCKET_DEFAULT);
+	settings_unref(settings);
+	return is_wanted;
 }

@@ -41,6 +41,7 @@ struct cli_options {
 	const char *address;
 	const char *socket; /* NULL unless given */
 	bool json;
+	bool watch;
 	const char *iterations;
 	uint8_t level;       /* of MQTT: 4 unless given */
 	const char *operand; /* NULL unless the command takes one */

@@ -130,6 +130,7 @@ static const struct {
     {'n', offsetof(struct cli_options, dry_run)},
     {'P', offsetof(struct cli_options, secret_prompt)},
     {'S', offsetof(struct cli_options, secret_stdin)},
+    {'w', offsetof(struct cli_options, watch)},
 };
 
 /* Takes an option of the two tables; false: it is in none. */

@@ -2,276 +2,234 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "server/admin_pages.h"
+#include "server/admin_http.h"
 #include "server/local_socket.h"
 
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/event_struct.h>
-#include <event2/listener.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <unistd.h>
 
 enum {
-	CLIENTS_MAX = 16, /* served at once */
-	BACKLOG = 64,     /* and as many may wait */
-	HEAD_MAX = 4096,  /* of a request */
-	BODY_MAX = 8 * PATH_MAX,
-	CLIENT_S = 5, /* for request and answer together */
-	PAUSE_S = 1   /* without descriptors */
-};
-
-struct client {
-	LIST_ENTRY(client) next;
-	struct admin *admin;
-	struct bufferevent *io;
-	struct event deadline;
-	bool is_head; /* what it asks for */
+	BODY_FIRST = 32 * 1024,       /* more where it does not fit */
+	BODY_MAX = 256 * 1024 * 1024, /* a million devices */
 };
 
 struct admin {
 	struct admin_config config;
-	uint64_t started_ms;
 	struct local_socket socket;
-	struct evconnlistener *listener;
-	struct event reopen; /* ends a pause in accepting */
-	unsigned count;
-	LIST_HEAD(, client) clients;
-	char body[BODY_MAX]; /* of the answer being written */
+	struct admin_http *http;
 };
 
 struct page {
 	const char *path;
 	const char *type;
+	bool wants_rows; /* of the survey */
+	void (*answer)(
+	    struct admin *a, struct admin_client *c, const struct page *page);
 	void (*write)(struct text *out, const struct admin_facts *f);
 };
-
-static const struct page pages[] = {
-    {"/status", "application/json", admin_write_status},
-    {"/metrics", "text/plain; version=0.0.4; charset=utf-8",
-	admin_write_metrics},
-    {"/healthz", "text/plain; charset=utf-8", admin_write_health},
-};
-
-static void
-client_free(struct client *c)
-{
-	struct admin *a = c->admin;
-
-	LIST_REMOVE(c, next);
-	(void)event_del(&c->deadline);
-	bufferevent_free(c->io);
-	free(c);
-	a->count--;
-	(void)evconnlistener_enable(a->listener);
-}
 
 /* ---- answers ---- */
 
 static void
-on_written(struct bufferevent *io, void *arg)
+fail(struct admin_client *c)
 {
-	(void)io;
-	client_free(arg);
+	admin_say(c, "500 Internal Server Error", "500 Internal Server Error");
+}
+
+/* The page as a text of its own, in *n its length; NULL without memory. */
+static char *
+write_page(const struct page *page, const struct admin_facts *f, size_t *n)
+{
+	for (size_t size = BODY_FIRST; size <= BODY_MAX; size *= 4) {
+		char *body = malloc(size);
+		struct text text = {.at = body, .left = size};
+
+		if (body == NULL)
+			return NULL;
+		page->write(&text, f);
+		*n = size - text.left;
+		if (!text.full)
+			return body;
+		free(body);
+	}
+	return NULL;
 }
 
 static void
-on_event(struct bufferevent *io, short what, void *arg)
+show(struct admin *a, struct admin_client *c, const struct page *page)
 {
-	(void)io;
-	(void)what;
-	client_free(arg); /* it has gone */
-}
+	const struct admin_question *q = admin_question(c);
+	struct admin_facts facts = {.survey = a->config.survey,
+	    .wall_ms = clock_wall_ms(),
+	    .mono_ms = clock_mono_ms(),
+	    .label = q->argument[0] != '\0' ? q->argument : NULL};
+	char *body;
+	size_t n;
 
-/* Writes an answer, and closes behind it. HEAD gets its head alone (RFC 9110
-   9.3.2). */
-static void
-answer(struct client *c, const char *status, const char *type, const char *body)
-{
-	struct evbuffer *out = bufferevent_get_output(c->io);
-	size_t n = strlen(body);
-
-	(void)bufferevent_disable(c->io, EV_READ);
-	bufferevent_setcb(c->io, NULL, on_written, on_event, c);
-	if (evbuffer_add_printf(out,
-		"HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-		"%sConnection: close\r\n\r\n",
-		status, type, n,
-		strncmp(status, "405", 3) == 0 ? "Allow: GET, HEAD\r\n" : "") <
-		0 ||
-	    (!c->is_head && evbuffer_add(out, body, n) != 0))
-		client_free(c);
-}
-
-static void
-refuse(struct client *c, const char *status)
-{
-	char body[64];
-
-	(void)snprintf(body, sizeof(body), "%s\n", status);
-	answer(c, status, "text/plain; charset=utf-8", body);
-}
-
-static void
-show(struct client *c, const struct page *page)
-{
-	struct admin *a = c->admin;
-	const struct admin_facts facts = {
-	    .pid = getpid(),
-	    .started_ms = a->started_ms,
-	    .uptime_ms = clock_mono_ms() - a->config.began_ms,
-	    .workers = a->config.workers,
-	    .connections = crowd_size(a->config.crowd),
-	    .lan_loops = a->config.take_overs->lan_loops,
-	    .cloud_loops = a->config.take_overs->cloud_loops,
-	    .pings_learned = *a->config.pings_learned,
-	    .map = a->config.map,
-	};
-	struct text text = {.at = a->body, .left = sizeof(a->body)};
-
-	page->write(&text, &facts);
-	if (text.full)
-		refuse(c, "500 Internal Server Error");
+	a->config.fill(a->config.arg, &facts);
+	if (facts.label != NULL && facts.devices != NULL &&
+	    credmap_by_label(facts.devices, facts.label) == NULL) {
+		admin_say(c, "404 Not Found", "no device has that label");
+		return;
+	}
+	body = write_page(page, &facts, &n);
+	if (body == NULL)
+		fail(c);
 	else
-		answer(c, "200 OK", page->type, a->body);
+		admin_answer(c, "200 OK", page->type, "", body, n);
+}
+
+/* All workers have answered, so they live. */
+static void
+tell_health(struct admin *a, struct admin_client *c, const struct page *page)
+{
+	(void)a;
+	(void)page;
+	admin_say(c, "200 OK", "ok");
+}
+
+static void
+tell_ready(struct admin *a, struct admin_client *c, const struct page *page)
+{
+	const char *lack = a->config.unready(a->config.arg);
+
+	(void)page;
+	if (lack == NULL)
+		admin_say(c, "200 OK", "ready");
+	else
+		admin_say(c, "503 Service Unavailable", lack);
+}
+
+static const struct page pages[] = {
+    {"/status", "application/json", true, show, admin_write_status},
+    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", false, show,
+	admin_write_metrics},
+    {"/healthz", NULL, false, tell_health, NULL},
+    {"/readyz", NULL, false, tell_ready, NULL},
+};
+
+/* ---- what the workers say ---- */
+
+static void on_survey(void *arg);
+
+/* Asks for all that wait and were not asked for yet: what they are told is not
+   older than their question. */
+static void
+survey_for_waiting(struct admin *a)
+{
+	bool wants_rows = false, any = false;
+
+	if (survey_runs(a->config.survey))
+		return;
+	for (struct admin_client *c = admin_next(a->http, NULL); c != NULL;
+	     c = admin_next(a->http, c)) {
+		struct admin_question *q = admin_question(c);
+		const struct page *page = q->about;
+
+		if (page == NULL)
+			continue;
+		q->is_asked = any = true;
+		wants_rows |= page->wants_rows;
+	}
+	if (any)
+		survey_begin(a->config.survey, wants_rows, on_survey, a);
+}
+
+static void
+on_survey(void *arg)
+{
+	struct admin *a = arg;
+	struct admin_client *c, *after;
+
+	for (c = admin_next(a->http, NULL); c != NULL; c = after) {
+		struct admin_question *q = admin_question(c);
+		const struct page *page = q->about;
+
+		after = admin_next(a->http, c);
+		if (page == NULL || !q->is_asked)
+			continue;
+		q->about = NULL;
+		page->answer(a, c, page);
+	}
+	survey_for_waiting(a);
 }
 
 /* ---- requests ---- */
 
-/* Cuts the next word off <*at>, which ends at a blank or the line. */
-static char *
-take_word(char **at)
+/* -1: it is none. */
+static int
+hex_digit(char c)
 {
-	char *word = *at;
+	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+	const char *at = c != '\0' ? strchr(digits, c) : NULL;
 
-	*at += strcspn(word, " \r\n");
-	if (**at == ' ')
-		*(*at)++ = '\0';
-	return word;
+	return at != NULL ? (int)((at - digits) % 16) : -1;
 }
 
-/* <head> is a request line (RFC 9112 3) and headers, which do not matter. */
-static void
-serve(struct client *c, char *head)
+/* The value behind "key=" in <query>, decoded; false: it is wrong, or too long.
+   Without it <out> is empty. */
+static bool
+take_argument(const char *query, const char *key, char *out, size_t size)
 {
-	char *at = head;
-	const char *method = take_word(&at);
-	char *target = take_word(&at);
+	size_t key_n = strlen(key), n = 0;
 
-	c->is_head = strcmp(method, "HEAD") == 0;
-	if (strncmp(at, "HTTP/1.", 7) != 0 || at[7] < '0' || at[7] > '9' ||
-	    at[8] != '\r') {
-		refuse(c, "400 Bad Request");
-		return;
+	out[0] = '\0';
+	while (strncmp(query, key, key_n) != 0 || query[key_n] != '=') {
+		query += strcspn(query, "&");
+		if (*query++ == '\0')
+			return true;
 	}
-	target[strcspn(target, "?")] = '\0';
-	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
-		if (strcmp(pages[i].path, target) != 0)
-			continue;
-		if (c->is_head || strcmp(method, "GET") == 0)
-			show(c, &pages[i]);
-		else
-			refuse(c, "405 Method Not Allowed");
-		return;
+	for (query += key_n + 1; *query != '&' && *query != '\0'; query++) {
+		char byte = *query;
+
+		if (byte == '%') {
+			int high = hex_digit(query[1]);
+			int low = high >= 0 ? hex_digit(query[2]) : -1;
+
+			if (low < 0 || (high == 0 && low == 0))
+				return false;
+			byte = (char)(high * 16 + low);
+			query += 2;
+		}
+		if (n + 1 >= size)
+			return false;
+		out[n++] = byte;
 	}
-	refuse(c, "404 Not Found");
+	out[n] = '\0';
+	return true;
+}
+
+static const struct page *
+page_at(const char *path)
+{
+	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
+		if (strcmp(pages[i].path, path) == 0)
+			return &pages[i];
+	return NULL;
 }
 
 static void
-on_read(struct bufferevent *io, void *arg)
-{
-	struct client *c = arg;
-	char head[HEAD_MAX + 1];
-	ev_ssize_t n =
-	    evbuffer_copyout(bufferevent_get_input(io), head, HEAD_MAX);
-
-	if (n < 0)
-		n = 0;
-	head[n] = '\0';
-	if (strstr(head, "\r\n\r\n") != NULL)
-		serve(c, head);
-	else if (n == HEAD_MAX)
-		refuse(c, "431 Request Header Fields Too Large");
-}
-
-static void
-on_deadline(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	client_free(arg);
-}
-
-/* ---- accepting ---- */
-
-static struct client *
-client_new(struct admin *a, evutil_socket_t fd)
-{
-	struct client *c = calloc(1, sizeof(*c));
-
-	if (c == NULL)
-		return NULL;
-	c->io =
-	    bufferevent_socket_new(a->config.base, fd, BEV_OPT_CLOSE_ON_FREE);
-	if (c->io == NULL) {
-		free(c);
-		return NULL;
-	}
-	c->admin = a;
-	(void)evtimer_assign(&c->deadline, a->config.base, on_deadline, c);
-	LIST_INSERT_HEAD(&a->clients, c, next);
-	a->count++;
-	return c;
-}
-
-static void
-on_accept(struct evconnlistener *listener, evutil_socket_t fd,
-    struct sockaddr *peer, int peer_n, void *arg)
-{
-	static const struct timeval deadline = {.tv_sec = CLIENT_S};
-	struct admin *a = arg;
-	struct client *c = a->count < CLIENTS_MAX ? client_new(a, fd) : NULL;
-
-	(void)peer;
-	(void)peer_n;
-	if (c == NULL) {
-		(void)close(fd);
-		return;
-	}
-	bufferevent_setcb(c->io, on_read, NULL, on_event, c);
-	bufferevent_setwatermark(c->io, EV_READ, 0, HEAD_MAX);
-	if (a->count == CLIENTS_MAX)
-		(void)evconnlistener_disable(listener);
-	if (evtimer_add(&c->deadline, &deadline) != 0 ||
-	    bufferevent_enable(c->io, EV_READ) != 0)
-		client_free(c);
-}
-
-/* Out of descriptors, as a rule: asked again at once, it would say so again. */
-static void
-on_accept_error(struct evconnlistener *listener, void *arg)
-{
-	static const struct timeval pause = {.tv_sec = PAUSE_S};
-	struct admin *a = arg;
-
-	(void)evconnlistener_disable(listener);
-	(void)evtimer_add(&a->reopen, &pause);
-}
-
-static void
-on_reopen(evutil_socket_t fd, short what, void *arg)
+serve(void *arg, struct admin_client *c, const struct admin_request *r)
 {
 	struct admin *a = arg;
+	struct admin_question *q = admin_question(c);
+	const struct page *page = page_at(r->path);
 
-	(void)fd;
-	(void)what;
-	if (a->count < CLIENTS_MAX)
-		(void)evconnlistener_enable(a->listener);
+	if (page == NULL)
+		admin_say(c, "404 Not Found", "404 Not Found");
+	else if (strcmp(r->method, "GET") != 0 &&
+		 strcmp(r->method, "HEAD") != 0)
+		admin_refuse_method(c, "GET, HEAD");
+	else if (!take_argument(
+		     r->query, "label", q->argument, sizeof(q->argument)))
+		admin_say(c, "400 Bad Request", "that is no label");
+	else
+		q->about = page;
+	survey_for_waiting(a);
 }
+
+/* ---- life ---- */
 
 static bool
 take_socket(struct admin *a, struct fault *why)
@@ -284,21 +242,22 @@ take_socket(struct admin *a, struct fault *why)
 	if (inherited >= 0)
 		(void)close(inherited);
 	return local_socket_open(
-	    &a->socket, a->config.socket, 0600, BACKLOG, why);
+	    &a->socket, a->config.socket, 0600, ADMIN_BACKLOG, why);
 }
 
 static bool
 listen_on(struct admin *a, struct fault *why)
 {
+	const struct admin_http_config config = {
+	    .base = a->config.base, .serve = serve, .arg = a};
+
 	if (!take_socket(a, why))
 		return false;
-	a->listener = evconnlistener_new(a->config.base, on_accept, a,
-	    LEV_OPT_CLOSE_ON_EXEC, 0, a->socket.fd);
-	if (a->listener == NULL)
+	a->http = admin_http_new(&config);
+	if (a->http == NULL)
 		return fault_set(
 		    why, R_OUT_OF_MEMORY, "no memory for the admin endpoint");
-	evconnlistener_set_error_cb(a->listener, on_accept_error);
-	return true;
+	return admin_http_listen(a->http, a->socket.fd, true, why);
 }
 
 struct admin *
@@ -315,9 +274,6 @@ admin_open(const struct admin_config *config, struct fault *why)
 	}
 	a->config = *config;
 	a->socket.fd = -1;
-	a->started_ms = clock_wall_ms();
-	LIST_INIT(&a->clients);
-	(void)evtimer_assign(&a->reopen, config->base, on_reopen, a);
 	if (!listen_on(a, why))
 		admin_free(&a);
 	return a;
@@ -341,15 +297,11 @@ void
 admin_free(struct admin **ap)
 {
 	struct admin *a = *ap;
-	struct client *c;
 
 	if (a == NULL)
 		return;
-	while ((c = LIST_FIRST(&a->clients)) != NULL)
-		client_free(c);
-	(void)event_del(&a->reopen);
-	if (a->listener != NULL)
-		evconnlistener_free(a->listener);
+	survey_forsake(a->config.survey);
+	admin_http_free(&a->http);
 	local_socket_close(&a->socket);
 	free(a);
 	*ap = NULL;

@@ -1,23 +1,21 @@
 /*
  * admin: what an administrator and Prometheus ask the running proxy, by HTTP
- * on a Unix socket: GET and HEAD of /status, /metrics and /healthz. Whoever may
- * open the socket may ask; other headers, Host among them, do not matter.
+ * on a Unix socket: GET and HEAD of /status, /metrics, /healthz and /readyz.
+ * Whoever may open the socket may ask.
  *
- * Lives on the door's loop and never waits. A client has one small request, one
- * answer and a few seconds for both; only some are served at once, the others
- * wait in the kernel.
+ * Lives on the door's loop and never waits: what the workers know is asked of
+ * them by letter (survey.h), and the answer is written when all have said it.
  */
 #ifndef PROXY_SERVER_ADMIN_H
 #define PROXY_SERVER_ADMIN_H
 
 #include "base/attr.h"
 #include "base/fault.h"
-#include "base/take_overs.h"
-#include "server/map_state.h"
-#include "session/crowd.h"
+#include "server/admin_pages.h"
+#include "server/survey.h"
 
 #include <event2/event.h>
-#include <stdint.h>
+#include <stdbool.h>
 
 struct admin;
 
@@ -27,12 +25,12 @@ struct admin_config {
 	const char *socket;
 	int inherited; /* a socket that may be that one already; -1: none.
 			  Taken over, also after an error */
-	unsigned workers;
-	uint64_t began_ms; /* of the monotonic clock */
-	struct crowd *crowd;
-	const struct take_overs *take_overs;
-	const _Atomic uint64_t *pings_learned;
-	const struct map_state *map;
+	struct survey *survey;
+	/* Fills in all of <f> but its survey and label, and the time. */
+	void (*fill)(void *arg, struct admin_facts *f);
+	/* Why devices are not let in now; NULL: they are. */
+	const char *(*unready)(void *arg);
+	void *arg;
 };
 
 /* Listens. NULL: <why> says what is in the way and what to do. */

@@ -75,6 +75,7 @@ turn_away(struct post *post, enum reason why, const struct peer_name *from)
 	struct door *d = post->door;
 	uint64_t now_ms = clock_mono_ms();
 
+	visitors_refused(d->visitors)->count[why]++;
 	d->turned_away++;
 	if (d->turned_away_told_ms != 0 &&
 	    now_ms - d->turned_away_told_ms < TURNED_AWAY_TELL_MS)
@@ -389,6 +390,12 @@ void
 door_leave(struct door *d)
 {
 	stop_listening(d, local_socket_leave);
+}
+
+const struct refused *
+door_refused(const struct door *d)
+{
+	return visitors_refused(d->visitors);
 }
 
 bool

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 
 struct door;
+struct refused;
 
 struct door_config {
 	struct event_base *base;
@@ -56,6 +57,9 @@ void door_reload(
 /* Another process listens at the same sockets: this one does not any more, but
    lets in who is here. */
 void door_leave(struct door *d);
+
+/* Who was not let in; valid as long as the door. */
+const struct refused *door_refused(const struct door *d);
 
 /* Whether somebody is here who has not been let in. */
 bool door_is_busy(const struct door *d);

@@ -4,15 +4,18 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "server/contest.h"
+#include "server/departed.h"
 #include "server/farewell.h"
 #include "server/identities.h"
 #include "server/pulse.h"
+#include "server/survey.h"
 #include "session/session.h"
 #include "settings/proof.h"
 
 #include <openssl/rand.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { REMAP_TURN = 64, SHED_STEP_MS = 50 };
@@ -36,6 +39,7 @@ struct home {
 	struct lingering *lingering;
 	struct home_config config;
 	struct identities identities;
+	struct departed departed;
 	TAILQ_HEAD(, session) sessions;
 	size_t session_count;
 	struct credmap *map; /* of the last reload, or NULL */
@@ -166,6 +170,14 @@ on_dead(void *arg, struct session *s)
 	else
 		begin_session(h, id, k);
 	tell_when_drained(h);
+}
+
+static void
+on_end(void *arg, const struct session *s, const struct fault *why)
+{
+	struct home *h = arg;
+
+	departed_note(&h->departed, s->entry, s->peer, why, clock_mono_ms());
 }
 
 /* ---- two devices of one identity ---- */
@@ -424,6 +436,89 @@ home_ask(struct home *h, struct pulse_answer *answer)
 	mailbox_post(h->mailbox, &h->ask);
 }
 
+/* ---- what is told of them ---- */
+
+static void
+name_row(struct survey_row *row, const char *label, const char *product_key,
+    const char *device_name)
+{
+	(void)stpncpy(row->label, label, sizeof(row->label) - 1);
+	(void)stpncpy(
+	    row->product_key, product_key, sizeof(row->product_key) - 1);
+	(void)stpncpy(
+	    row->device_name, device_name, sizeof(row->device_name) - 1);
+}
+
+static void
+tell_last_end(struct survey_row *row, const struct departed_device *last)
+{
+	row->now.reason = last->reason;
+	memcpy(row->now.detail, last->detail, sizeof(row->now.detail));
+}
+
+static void
+fill_online(struct home *h, struct survey_row *row, const struct session *s)
+{
+	const struct identity *id = s->identity;
+	const struct departed_device *last =
+	    departed_of(&h->departed, id->product_key, id->device_name);
+
+	name_row(row, s->entry->label, id->product_key, id->device_name);
+	session_report(s, &row->now);
+	if (row->now.reason == R_NONE && last != NULL)
+		tell_last_end(row, last);
+}
+
+static void
+fill_offline(struct survey_row *row, const struct departed_device *last)
+{
+	name_row(row, last->label, last->product_key, last->device_name);
+	row->now.presence = PRESENCE_OFFLINE;
+	row->now.since_ms = last->at_ms;
+	memcpy(row->now.peer, last->peer, sizeof(row->now.peer));
+	tell_last_end(row, last);
+}
+
+static void
+fill_rows(struct home *h, struct survey_part *part)
+{
+	const struct departed_device *last;
+	const struct session *s;
+
+	part->rows = calloc(
+	    h->session_count + h->departed.n + 1, sizeof(struct survey_row));
+	if (part->rows == NULL)
+		return;
+	TAILQ_FOREACH (s, &h->sessions, next)
+		fill_online(h, &part->rows[part->count++], s);
+	TAILQ_FOREACH (last, &h->departed.all, next)
+		if (!identities_have_session(
+			&h->identities, last->product_key, last->device_name))
+			fill_offline(&part->rows[part->count++], last);
+}
+
+static void
+open_survey(struct letter *letter, void *arg)
+{
+	struct survey_part *part = (struct survey_part *)letter;
+	struct home *h = arg;
+	const struct session *s;
+
+	TAILQ_FOREACH (s, &h->sessions, next)
+		part->of[session_presence(s)]++;
+	if (part->wants_rows)
+		fill_rows(h, part);
+	part->letter.open = part->answered;
+	mailbox_post(h->config.door, &part->letter);
+}
+
+void
+home_survey(struct home *h, struct survey_part *part)
+{
+	part->letter.open = open_survey;
+	mailbox_post(h->mailbox, &part->letter);
+}
+
 static void
 open_stop(struct letter *letter, void *arg)
 {
@@ -482,6 +577,7 @@ home_free(struct home **hp)
 		identity_drop(&h->identities, id, clock_mono_ms());
 	}
 	identities_clear(&h->identities);
+	departed_clear(&h->departed);
 	lingering_free(&h->lingering);
 	tickets_free(&h->env.link.tickets);
 	holdoffs_free(&h->env.link.holdoffs);
@@ -547,6 +643,7 @@ furnish(struct home *h)
 	h->env.device.lingering = h->lingering;
 	h->env.device.settings = h->config.settings;
 	h->env.on_dead = on_dead;
+	h->env.on_end = on_end;
 	h->env.arg = h;
 	return event_add(&h->mail, NULL) == 0;
 }
@@ -562,6 +659,7 @@ home_start(const struct home_config *config, struct fault *why)
 	}
 	TAILQ_INIT(&h->sessions);
 	identities_init(&h->identities);
+	departed_init(&h->departed);
 	task_init(&h->remap, on_remap, h);
 	h->config = *config;
 	(void)settings_ref(config->settings);

@@ -42,6 +42,7 @@ struct home_config {
 };
 
 struct pulse_answer;
+struct survey_part;
 
 /* Starts the thread. NULL: <why> says what it lacked. */
 NODISCARD struct home *home_start(
@@ -61,6 +62,9 @@ NODISCARD bool home_reload(struct home *h, struct settings *settings,
 /* Has the home count its sessions into <answer>, and post that to the door:
    a sign of life. Not again before that has come. */
 void home_ask(struct home *h, struct pulse_answer *answer);
+
+/* Has the home fill in <part> (survey.h), and post it to the door. */
+void home_survey(struct home *h, struct survey_part *part);
 
 /* Ends its sessions in order, one after the other at an even pace within
    <over_ms>. Devices may still come. Once. */

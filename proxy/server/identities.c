@@ -19,14 +19,14 @@ identity_order(const void *a, const void *b)
 }
 
 static struct identity
-identity_key(const struct credential *entry)
+identity_key(const char *product_key, const char *device_name)
 {
 	struct identity key = {0};
 
 	(void)stpncpy(
-	    key.product_key, entry->product_key, sizeof(key.product_key) - 1);
+	    key.product_key, product_key, sizeof(key.product_key) - 1);
 	(void)stpncpy(
-	    key.device_name, entry->device_name, sizeof(key.device_name) - 1);
+	    key.device_name, device_name, sizeof(key.device_name) - 1);
 	return key;
 }
 
@@ -41,7 +41,8 @@ wake(struct identities *all, struct identity *id)
 struct identity *
 identity_of(struct identities *all, const struct credential *entry)
 {
-	struct identity key = identity_key(entry);
+	struct identity key =
+	    identity_key(entry->product_key, entry->device_name);
 	struct identity *fresh;
 	void *node = tfind(&key, &all->tree, identity_order);
 
@@ -58,6 +59,16 @@ identity_of(struct identities *all, const struct credential *entry)
 		return NULL;
 	}
 	return fresh;
+}
+
+bool
+identities_have_session(const struct identities *all, const char *product_key,
+    const char *device_name)
+{
+	struct identity key = identity_key(product_key, device_name);
+	void *node = tfind(&key, &all->tree, identity_order);
+
+	return node != NULL && (*(struct identity **)node)->session != NULL;
 }
 
 static void

@@ -12,6 +12,7 @@
 #include "session/session.h"
 #include "settings/credmap.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -49,6 +50,10 @@ void identities_clear(struct identities *all);
 /* Finds or makes the one of <entry>; NULL without memory. */
 NODISCARD struct identity *identity_of(
     struct identities *all, const struct credential *entry);
+
+/* True when that one has a session. */
+bool identities_have_session(const struct identities *all,
+    const char *product_key, const char *device_name);
 
 /* It may not be in use any more: then it is freed, or rests while there is
    something to remember. <now_ms> is of clock_mono_ms(). */

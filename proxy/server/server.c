@@ -324,21 +324,72 @@ read_trust(struct server *s, struct watch *watch, struct fault *why)
 	return s->trust != NULL;
 }
 
+/* ---- what is told of it ---- */
+
+static void
+ask_home(void *arg, unsigned i, struct survey_part *part)
+{
+	struct server *s = arg;
+
+	home_survey(s->homes[i], part);
+}
+
+static void
+fill_facts(void *arg, struct admin_facts *f)
+{
+	const struct server *s = arg;
+
+	f->pid = getpid();
+	f->started_ms = s->started_ms;
+	f->uptime_ms = clock_mono_ms() - s->began_ms;
+	f->workers = s->home_count;
+	f->connections = crowd_size(s->crowd);
+	f->lan_loops = s->take_overs.lan_loops;
+	f->cloud_loops = s->take_overs.cloud_loops;
+	f->pings_learned = s->pings_learned;
+	f->map = &s->map_state;
+	f->devices = s->map;
+	f->refused = s->door != NULL ? door_refused(s->door) : NULL;
+}
+
+static const char *
+unready(void *arg)
+{
+	const struct server *s = arg;
+
+	if (s->draining || s->leave_by_ms != 0)
+		return "the proxy is ending";
+	if (s->door == NULL)
+		return "the proxy is starting";
+	if (credmap_is_missing(s->map))
+		return "there is no devices.ini yet";
+	return NULL;
+}
+
+static bool
+start_survey(struct server *s, struct fault *why)
+{
+	const struct survey_config config = {
+	    .workers = s->home_count, .ask = ask_home, .arg = s};
+
+	s->survey = survey_new(&config);
+	return s->survey != NULL ||
+	       fault_set(why, R_OUT_OF_MEMORY, "for the admin endpoint");
+}
+
 /* The proxy can do without, but not without what somebody has asked for. */
 static bool
-start_admin(struct server *s, uint64_t began_ms, struct fault *why)
+start_admin(struct server *s, struct fault *why)
 {
 	const char *path = s->settings->admin_socket;
 	struct admin_config config = {
 	    .base = s->base,
 	    .socket = s->at_start->admin_socket,
 	    .inherited = inherited_claim(&s->inherited, "admin"),
-	    .workers = s->home_count,
-	    .began_ms = began_ms,
-	    .crowd = s->crowd,
-	    .take_overs = &s->take_overs,
-	    .pings_learned = &s->pings_learned,
-	    .map = &s->map_state,
+	    .survey = s->survey,
+	    .fill = fill_facts,
+	    .unready = unready,
+	    .arg = s,
 	};
 	struct fault lack;
 
@@ -442,6 +493,7 @@ clean_up(struct server *s)
 	for (unsigned i = 0; i < s->home_count; i++)
 		home_free(&s->homes[i]);
 	pulse_free(&s->pulse);
+	survey_free(&s->survey);
 	crowd_free(&s->crowd);
 	mailbox_free(&s->mailbox);
 	if (s->base != NULL)
@@ -470,7 +522,6 @@ server_run(const struct server_files *files, struct settings *settings,
 {
 	struct server *s = calloc(1, sizeof(*s));
 	unsigned descriptors = machine_raise_descriptors();
-	uint64_t began_ms = clock_mono_ms();
 	bool ok;
 
 	if (s == NULL) {
@@ -486,6 +537,8 @@ server_run(const struct server_files *files, struct settings *settings,
 	log_set_format(settings->log_format);
 	inherited_take(&s->inherited);
 	remember_program(s);
+	s->began_ms = clock_mono_ms();
+	s->started_ms = clock_wall_ms();
 	s->files = files;
 	s->settings = settings;
 	s->at_start = settings_ref(settings);
@@ -495,8 +548,9 @@ server_run(const struct server_files *files, struct settings *settings,
 	notify_open(&s->notify);
 	ok = open_log(s, why) && read_trust(s, watch, why) &&
 	     start_loop(s, why) && start_homes(s, why) &&
-	     start_admin(s, began_ms, why) && start_door(s, why) &&
-	     start_keeper(s, &watch, why) && start_pulse(s, why);
+	     start_survey(s, why) && start_admin(s, why) &&
+	     start_door(s, why) && start_keeper(s, &watch, why) &&
+	     start_pulse(s, why);
 	watch_free(&watch);
 	if (ok) {
 		if (!log_start())
@@ -510,10 +564,10 @@ server_run(const struct server_files *files, struct settings *settings,
 		(void)event_base_dispatch(s->base);
 	}
 	clean_up(s);
-	free(s);
 	if (ok)
 		log_write(LOG_NOTICE, "stopped", "seconds=%llu",
-		    (unsigned long long)(clock_mono_ms() - began_ms) / 1000);
+		    (unsigned long long)(clock_mono_ms() - s->began_ms) / 1000);
+	free(s);
 	log_stop(LOG_STOP_MS);
 	return ok;
 }

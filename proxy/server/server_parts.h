@@ -21,6 +21,7 @@
 #include "server/notify.h"
 #include "server/pulse.h"
 #include "server/successor.h"
+#include "server/survey.h"
 
 #include <event2/event_struct.h>
 #include <limits.h>
@@ -54,6 +55,9 @@ struct server {
 	struct keeper *keeper;
 	struct notify notify;
 	struct pulse *pulse;
+	struct survey *survey;
+	uint64_t began_ms; /* by both clocks */
+	uint64_t started_ms;
 	struct map_state map_state;
 	char program[PATH_MAX]; /* as it was called at the start */
 	struct successor *successor;

@@ -51,6 +51,7 @@ struct visitors {
 	struct hasher *hasher;
 	struct suspects suspects;
 	struct refusal_news news;
+	struct refused refused;
 	struct lingering *lingering;
 	TAILQ_HEAD(, visitor) all; /* who has come last is the last */
 	unsigned count;
@@ -159,6 +160,19 @@ log_half(const struct visitor *v, enum reason why)
 	    v->from.text, reason_word(why), untold, v->bytes.n);
 }
 
+static void
+note_refusal(struct visitor *v, const struct mqtt_connect *c,
+    const struct credential *entry, enum reason why)
+{
+	const struct refused_knock knock = {.client_id = c->client_id,
+	    .username = c->username,
+	    .address = v->from.address,
+	    .label = entry != NULL ? entry->label : NULL,
+	    .reason = why};
+
+	refused_note(&v->in->refused, &knock, clock_wall_ms());
+}
+
 static bool
 set_timer(struct visitor *v, uint64_t ms)
 {
@@ -209,6 +223,7 @@ refuse(struct visitor *v, const struct mqtt_connect *c,
 	uint8_t level = c->level;
 
 	log_refusal(v, c, entry, why);
+	note_refusal(v, c, entry, why->why);
 	if (why->why == R_BAD_PASSWORD && c->has_password)
 		suspect(v);
 	if (!delay_refusal(v, level, why->why))
@@ -549,6 +564,12 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 }
 
 /* ---- all of them ---- */
+
+struct refused *
+visitors_refused(struct visitors *vs)
+{
+	return &vs->refused;
+}
 
 unsigned
 visitors_count(const struct visitors *vs)

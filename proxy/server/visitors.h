@@ -13,6 +13,7 @@
 #include "base/attr.h"
 #include "base/reason.h"
 #include "server/peer_name.h"
+#include "server/refused.h"
 #include "session/crowd.h"
 #include "session/knock.h"
 #include "settings/credmap.h"
@@ -53,6 +54,9 @@ NODISCARD bool visitors_receive(struct visitors *vs, int fd,
    by a Unix socket have no address. */
 enum reason visitors_over_limit(const struct settings *s,
     const struct crowd_count *now, bool has_address, unsigned slack);
+
+/* Who was not let in; valid as long as they are. */
+struct refused *visitors_refused(struct visitors *vs);
 
 /* How many are here. */
 unsigned visitors_count(const struct visitors *vs);

@@ -91,7 +91,7 @@ session_new(
 	s->wants_clean = connect.clean;
 	s->wants_client_id = connect.level >= 5 && connect.client_id.n == 0;
 	s->device_keep_alive_s = connect.keep_alive_s;
-	s->began_ms = clock_mono_ms();
+	s->began_ms = s->since_ms = clock_mono_ms();
 	s->address = k->address;
 	s->memory = memory;
 	if (connect.clean)
@@ -220,7 +220,10 @@ session_end_with(struct session *s, const struct fault *why, struct span last)
 	if (s->ended || session_leave_will(s, why, last))
 		return;
 	s->ended = true;
+	s->since_ms = clock_mono_ms();
 	log_end(s, why);
+	if (s->env->on_end != NULL)
+		s->env->on_end(s->env->arg, s, why);
 	session_end_hold(s);
 	session_end_pace(s);
 	device_close(&s->device, last);

@@ -23,6 +23,7 @@
 #include "session/knock.h"
 #include "session/outbound.h"
 #include "session/outbox.h"
+#include "session/report.h"
 #include "session/retained.h"
 #include "session/retained_due.h"
 #include "session/subscribing.h"
@@ -42,6 +43,10 @@ struct session_env {
 	/* Both sides have closed: the session may be freed, by
 	   session_free(), and the same identity may dial again. */
 	void (*on_dead)(void *arg, struct session *s);
+	/* It has ended, for <why>; both sides are about to close. NULL: nobody
+	   wants to know. */
+	void (*on_end)(
+	    void *arg, const struct session *s, const struct fault *why);
 	void *arg;
 };
 
@@ -175,6 +180,7 @@ struct session {
 	uint64_t held_ms; /* all of them, but this one */
 	uint32_t pingresp_due;
 	uint64_t began_ms;
+	uint64_t since_ms; /* it does what session_report() says */
 	char peer[PEER_TEXT];
 	struct network address; /* the peer's, or none */
 };
@@ -226,6 +232,10 @@ bool session_can_adopt(const struct session *s, const struct knock *k);
  * and <k> is gone. Only for a session that both have asked to be kept.
  */
 NODISCARD bool session_adopt(struct session *s, struct knock *k);
+
+/* What an administrator is told of it. */
+enum presence session_presence(const struct session *s);
+void session_report(const struct session *s, struct session_report *out);
 
 /* A new map has come: goes on under its entry, or ends when that is gone or
    does not let the device in any more, or another login is due. */

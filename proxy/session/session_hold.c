@@ -160,7 +160,7 @@ begin(struct session *s, const struct fault *why)
 	left_ms = time_left_ms(s, now_ms);
 	if (left_ms == 0 || !make_hold(s))
 		return false;
-	s->hold->began_ms = now_ms;
+	s->hold->began_ms = s->since_ms = now_ms;
 	s->hold->dials = 0;
 	s->hold->why = *why;
 	tv = in_ms(left_ms);
@@ -293,4 +293,16 @@ session_end_hold(struct session *s)
 	(void)evtimer_del(&s->hold->dial);
 	free(s->hold);
 	s->hold = NULL;
+}
+
+const struct fault *
+session_hold_reason(const struct session *s)
+{
+	return s->hold != NULL ? &s->hold->why : NULL;
+}
+
+bool
+session_hold_is_left(const struct session *s)
+{
+	return s->hold != NULL && s->hold->device_is_gone;
 }

@@ -295,6 +295,7 @@ begin_session(
     struct session *s, const struct mqtt_connack *ack, struct span answer)
 {
 	s->accepted = true;
+	s->since_ms = clock_mono_ms();
 	remember_session(s, ack);
 	if (!s->holds)
 		buffer_wipe(&s->connect);

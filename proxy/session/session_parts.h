@@ -7,7 +7,8 @@
  * of topic filters, session_will.c the device's will, session_down.c the
  * packets from the cloud, session_hold.c a lost link that the device does not
  * notice, session_resume.c the login after that, session_return.c a device that
- * leaves or comes again meanwhile.
+ * leaves or comes again meanwhile, session_report.c what an administrator is
+ * told of it.
  */
 #ifndef PROXY_SESSION_SESSION_PARTS_H
 #define PROXY_SESSION_SESSION_PARTS_H
@@ -81,6 +82,10 @@ void session_dial_again(struct session *s);
 /* Its entry has come, maybe with another hold_time. */
 void session_time_hold(struct session *s);
 void session_end_hold(struct session *s);
+/* Why the link, or the last dial, was lost; NULL: it is not held. */
+const struct fault *session_hold_reason(const struct session *s);
+/* True when the device has gone, and what it has left is to be delivered. */
+bool session_hold_is_left(const struct session *s);
 
 /* session_resume.c */
 

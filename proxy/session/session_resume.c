@@ -220,8 +220,10 @@ resume(struct session *s, const struct mqtt_connack *ack)
 		return;
 	s->held_ms += clock_mono_ms() - s->hold->began_ms;
 	s->link_lost = s->progress = false;
-	if (!s->hold->device_is_gone)
+	if (!s->hold->device_is_gone) {
+		s->since_ms = clock_mono_ms();
 		session_end_hold(s);
+	}
 	flow_hold(&s->memory->flow, false);
 }
 

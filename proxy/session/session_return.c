@@ -5,6 +5,7 @@
  */
 #include "session/session_parts.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "codec/mqtt_property.h"
 
@@ -52,6 +53,7 @@ session_outlives_device(struct session *s, const struct fault *why)
 		return false;
 	s->hold->device_is_gone = true;
 	s->hold->gone = *why;
+	s->since_ms = clock_mono_ms();
 	device_close(&s->device, (struct span){NULL, 0});
 	s->up_left = 0;
 	s->up_kept = false;
@@ -139,6 +141,7 @@ forget_connection(struct session *s)
 	/* and is told again by the cloud what it has not acknowledged */
 	outbound_free(&s->outbound);
 	s->hold->device_is_gone = false;
+	s->since_ms = s->hold->began_ms;
 }
 
 static void

@@ -1,58 +1,7 @@
+/* /metrics */
 #include "server/admin_pages.h"
 
-#include "base/clock.h"
-#include "codec/json.h"
-
 #include <inttypes.h>
-
-static void
-add_time(struct text *out, uint64_t ms)
-{
-	char text[CLOCK_TEXT_MAX];
-
-	text_add(out, "\"%s\"", clock_text(text, (int64_t)(ms / 1000)));
-}
-
-static void
-add_refusal(struct text *out, const struct map_state *m)
-{
-	text_add(out, ",\"refusal\":{\"since\":");
-	add_time(out, m->refused_ms);
-	text_add(out, ",\"errors\":%u,\"file\":", m->refusal.errors);
-	json_add_string(out, m->refusal.file);
-	text_add(out, ",\"line\":%d,\"text\":", m->refusal.line);
-	json_add_string(out, m->refusal.text);
-	text_add(out, "}");
-}
-
-static void
-add_map(struct text *out, const struct map_state *m)
-{
-	text_add(out, "{\"file\":");
-	json_add_string(out, m->file);
-	text_add(out, ",\"devices\":%zu,\"loaded\":", m->devices);
-	add_time(out, m->loaded_ms);
-	text_add(out, ",\"reloads\":%lu,\"reloads_refused\":%lu,\"refused\":%s",
-	    m->reloads, m->reloads_refused, m->refused ? "true" : "false");
-	if (m->refused)
-		add_refusal(out, m);
-	text_add(out, "}");
-}
-
-void
-admin_write_status(struct text *out, const struct admin_facts *f)
-{
-	text_add(out, "{\"version\":");
-	json_add_string(out, PACKAGE_VERSION);
-	text_add(out, ",\"pid\":%ld,\"started\":", f->pid);
-	add_time(out, f->started_ms);
-	text_add(out,
-	    ",\"uptime_seconds\":%" PRIu64
-	    ",\"workers\":%u,\"connections\":%u,\"map\":",
-	    f->uptime_ms / 1000, f->workers, f->connections);
-	add_map(out, f->map);
-	text_add(out, "}\n");
-}
 
 static void
 add_family(
@@ -121,11 +70,4 @@ admin_write_metrics(struct text *out, const struct admin_facts *f)
 	text_add(out,
 	    "mqtt_wss_proxy_ping_intervals_learned_total %" PRIu64 "\n",
 	    f->pings_learned);
-}
-
-void
-admin_write_health(struct text *out, const struct admin_facts *f)
-{
-	(void)f;
-	text_add(out, "ok\n");
 }

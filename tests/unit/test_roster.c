@@ -1,0 +1,255 @@
+/*
+ * What is kept for an administrator beside the sessions: why devices have left,
+ * who was not let in; each bounded. And the answers of all workers together.
+ */
+#include "server/departed.h"
+#include "server/refused.h"
+#include "server/survey.h"
+
+#include "unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- departed ---- */
+
+static struct credential
+entry_of(unsigned number)
+{
+	static char names[DEPARTED_MAX + 2][12];
+	struct credential c = {0};
+
+	(void)snprintf(names[number], sizeof(names[0]), "d%u", number);
+	c.label = c.device_name = names[number];
+	c.product_key = "a1";
+	return c;
+}
+
+static void
+leave(struct departed *d, unsigned number, enum reason reason, uint64_t now_ms)
+{
+	struct credential c = entry_of(number);
+	struct fault why;
+
+	(void)fault_set(&why, reason, "number %u", number);
+	departed_note(d, &c, "peer", &why, now_ms);
+}
+
+static void
+test_the_last_end_counts(void **state)
+{
+	struct departed d;
+	const struct departed_device *one;
+
+	(void)state;
+	departed_init(&d);
+	assert_null(departed_of(&d, "a1", "d1"));
+	leave(&d, 1, R_DEVICE_LEFT, 10);
+	leave(&d, 1, R_CLOUD_CLOSED, 20);
+	assert_int_equal(d.n, 1);
+	one = departed_of(&d, "a1", "d1");
+	assert_non_null(one);
+	assert_int_equal(one->reason, R_CLOUD_CLOSED);
+	assert_string_equal(one->detail, "number 1");
+	assert_string_equal(one->peer, "peer");
+	assert_int_equal(one->at_ms, 20);
+	assert_null(departed_of(&d, "a1", "d2"));
+	departed_clear(&d);
+}
+
+/* Whoever left longest ago goes, not whoever came first. */
+static void
+test_departed_are_bounded(void **state)
+{
+	struct departed d;
+
+	(void)state;
+	departed_init(&d);
+	for (unsigned i = 0; i < DEPARTED_MAX; i++)
+		leave(&d, i, R_DEVICE_LEFT, i);
+	leave(&d, 0, R_DEVICE_LOST, DEPARTED_MAX);
+	leave(&d, DEPARTED_MAX, R_DEVICE_LEFT, DEPARTED_MAX + 1);
+	assert_int_equal(d.n, DEPARTED_MAX);
+	assert_non_null(departed_of(&d, "a1", "d0"));
+	assert_null(departed_of(&d, "a1", "d1"));
+	assert_non_null(departed_of(&d, "a1", "d2"));
+	departed_clear(&d);
+	assert_null(departed_of(&d, "a1", "d0"));
+}
+
+/* A detail that is longer than its place is cut. */
+static void
+test_long_detail(void **state)
+{
+	struct departed d;
+	struct credential c = entry_of(1);
+	struct fault why;
+
+	(void)state;
+	departed_init(&d);
+	(void)fault_set(&why, R_INTERNAL, "%0*d", FAULT_TEXT_MAX - 1, 0);
+	departed_note(&d, &c, "peer", &why, 1);
+	assert_int_equal(
+	    strlen(departed_of(&d, "a1", "d1")->detail), REPORT_DETAIL_MAX - 1);
+	departed_clear(&d);
+}
+
+/* ---- refused ---- */
+
+static void
+knock(struct refused *r, const char *client_id, const char *address,
+    enum reason reason, uint64_t now_ms)
+{
+	const struct refused_knock k = {.client_id = span_of_string(client_id),
+	    .username = span_of_string("user"),
+	    .address = address,
+	    .reason = reason};
+
+	refused_note(r, &k, now_ms);
+}
+
+static void
+test_refused_are_counted(void **state)
+{
+	static struct refused r;
+
+	(void)state;
+	knock(&r, "a", "10.0.0.1", R_UNKNOWN_DEVICE, 5);
+	knock(&r, "a", "10.0.0.1", R_UNKNOWN_DEVICE, 7);
+	knock(&r, "a", "10.0.0.2", R_UNKNOWN_DEVICE, 8);
+	knock(&r, "a", "10.0.0.1", R_BAD_PASSWORD, 9);
+	knock(&r, "\x1b\"", "10.0.0.1", R_UNKNOWN_DEVICE, 9);
+	assert_int_equal(r.n, 4);
+	assert_int_equal(r.devices[0].times, 2);
+	assert_int_equal(r.devices[0].first_ms, 5);
+	assert_int_equal(r.devices[0].last_ms, 7);
+	assert_string_equal(r.devices[0].label, "");
+	assert_string_equal(r.devices[0].username, "user");
+	assert_string_equal(r.devices[3].client_id, "\\x1b\\x22");
+	assert_int_equal(r.count[R_UNKNOWN_DEVICE], 4);
+	assert_int_equal(r.count[R_BAD_PASSWORD], 1);
+}
+
+static void
+test_refused_are_bounded(void **state)
+{
+	static struct refused r;
+	char id[16];
+
+	(void)state;
+	for (unsigned i = 0; i < REFUSED_MAX + 1; i++) {
+		(void)snprintf(id, sizeof(id), "d%u", i);
+		knock(&r, id, "::1", R_UNKNOWN_DEVICE, i + 1);
+		if (i == 0)
+			continue;
+		/* who comes again is not the oldest any more */
+		knock(&r, "d0", "::1", R_UNKNOWN_DEVICE, i + 1);
+	}
+	assert_int_equal(r.n, REFUSED_MAX);
+	assert_string_equal(r.devices[0].client_id, "d0");
+	assert_int_equal(r.devices[0].times, REFUSED_MAX + 1);
+	assert_string_equal(r.devices[1].client_id, "d256");
+	assert_int_equal(r.devices[1].times, 1);
+	assert_int_equal(r.devices[1].first_ms, REFUSED_MAX + 1);
+}
+
+/* ---- survey ---- */
+
+enum { WORKERS = 3 };
+
+static struct survey_part *asked[WORKERS];
+static unsigned done;
+
+static void
+ask(void *arg, unsigned i, struct survey_part *part)
+{
+	(void)arg;
+	asked[i] = part;
+}
+
+static void
+answer(unsigned i, const char *const *names)
+{
+	struct survey_part *part = asked[i];
+	size_t n = 0;
+
+	while (names[n] != NULL)
+		n++;
+	part->rows = calloc(n + 1, sizeof(struct survey_row));
+	assert_non_null(part->rows);
+	for (part->count = 0; part->count < n; part->count++) {
+		struct survey_row *row = &part->rows[part->count];
+
+		strcpy(row->product_key, "a1");
+		strcpy(row->device_name, names[part->count]);
+	}
+	part->answered(&part->letter, NULL);
+}
+
+static void
+on_done(void *arg)
+{
+	struct survey *s = arg;
+	const struct survey_row **rows;
+	size_t n;
+
+	done++;
+	assert_false(survey_runs(s));
+	rows = survey_rows(s, &n);
+	assert_int_equal(n, 4);
+	assert_string_equal(rows[0]->device_name, "a");
+	assert_string_equal(rows[3]->device_name, "d");
+	for (const char *name = "abcd"; *name != '\0'; name++)
+		assert_non_null(
+		    survey_find(rows, n, "a1", (const char[]){*name, '\0'}));
+	assert_null(survey_find(rows, n, "a1", "0"));
+	assert_null(survey_find(rows, n, "a1", "bb"));
+	assert_null(survey_find(rows, n, "a1", "e"));
+	assert_null(survey_find(rows, n, "a2", "a"));
+	free(rows);
+}
+
+static void
+test_survey(void **state)
+{
+	static const char *const names[WORKERS][3] = {
+	    {"d", "b", NULL}, {NULL}, {"c", "a", NULL}};
+	const struct survey_config config = {.workers = WORKERS, .ask = ask};
+	struct survey *s = survey_new(&config);
+
+	(void)state;
+	assert_non_null(s);
+	for (unsigned round = 1; round < 3; round++) {
+		survey_begin(s, true, on_done, s);
+		for (unsigned i = 0; i < WORKERS; i++) {
+			assert_true(survey_runs(s));
+			assert_int_equal(done, round - 1);
+			answer(i, names[i]);
+		}
+		assert_int_equal(done, round);
+		assert_null(survey_part(s, 0)->rows);
+	}
+	/* nobody wants to know; the last one never answers */
+	survey_begin(s, true, on_done, s);
+	survey_forsake(s);
+	answer(0, names[0]);
+	assert_true(survey_runs(s));
+	survey_free(&s);
+	assert_int_equal(done, 2);
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_the_last_end_counts),
+	    cmocka_unit_test(test_departed_are_bounded),
+	    cmocka_unit_test(test_long_detail),
+	    cmocka_unit_test(test_refused_are_counted),
+	    cmocka_unit_test(test_refused_are_bounded),
+	    cmocka_unit_test(test_survey),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
