@@ -346,6 +346,17 @@ tell_governor(struct link *l, const struct fault *why)
 		tell_kicked(l, why, now_ms);
 }
 
+static void
+count_loss(struct link *l, enum reason why)
+{
+	struct link_tally *tally = &l->env->tally;
+
+	if (l->state == LINK_UP)
+		tally->lost[why]++;
+	else if (l->state < LINK_UP)
+		tally->failed[why]++;
+}
+
 /* Another transport, when this one cannot be had. */
 static bool
 try_next_way(struct link *l, const struct fault *why)
@@ -373,6 +384,7 @@ link_lose(struct link *l, enum ws_close_code code, const struct fault *why)
 		return;
 	if (!told) {
 		tell_step(l, why);
+		count_loss(l, why->why);
 		if (try_next_way(l, why))
 			return;
 		tell_governor(l, why);
@@ -435,6 +447,8 @@ link_logged_in(struct link *l, uint32_t ping_interval_ms)
 {
 	l->ping_interval_ms = ping_interval_ms;
 	l->up_ms = clock_mono_ms();
+	l->env->tally.accepted++;
+	histogram_add(&l->env->tally.dial_ms, l->up_ms - l->dialled_ms);
 	if (l->ways.count > 1)
 		habit_note(l->env->habits, l->target->host, link_transport(l));
 	link_idle_begin(l);
@@ -447,6 +461,7 @@ link_turned_away(struct link *l, const struct fault *why)
 	uint64_t now_ms = clock_mono_ms();
 
 	tell_step(l, why);
+	count_loss(l, why->why);
 	if (l->env->governor == NULL)
 		return;
 	if (l->state == LINK_LOGIN)
@@ -535,6 +550,9 @@ deadline_alive(struct link *l, struct fault *why)
 void
 link_ponged(struct link *l)
 {
+	if (l->ping_sent_ms != 0)
+		histogram_add(
+		    &l->env->tally.ping_ms, clock_mono_ms() - l->ping_sent_ms);
 	l->ping_sent_ms = 0;
 	link_arm_up(l);
 }
@@ -584,6 +602,7 @@ link_dial(struct link *l, const struct credential *target, uint8_t level)
 	l->is_old_news = false;
 	l->pong_due = l->close_due = l->close_seen = false;
 	l->close_code = WS_CLOSE_NONE;
+	l->cert_expires_s = 0;
 	link_event(l, EV_DIAL);
 }
 

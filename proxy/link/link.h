@@ -28,6 +28,7 @@
 #include "link/habit.h"
 #include "link/holdoff.h"
 #include "link/idle_cut.h"
+#include "link/link_tally.h"
 #include "link/loop.h"
 #include "link/resolver.h"
 #include "link/stream.h"
@@ -99,7 +100,8 @@ struct link_env {
 	struct governor *governor;       /* NULL: dial whenever asked to */
 	struct take_overs *take_overs;   /* NULL: not counted */
 	_Atomic uint64_t *pings_learned; /* how often an interval was; ditto */
-	uint64_t max_message_bytes;      /* of the cloud's; 0: no limit */
+	struct link_tally tally;
+	uint64_t max_message_bytes; /* of the cloud's; 0: no limit */
 	/* Told of each step of each dial, or NULL: the state that was passed
 	   (<why> NULL) or where the dial failed; called before the link has
 	   left it. */
@@ -148,7 +150,8 @@ struct link {
 	uint64_t
 	    retry_ms; /* a dial was not allowed; after this long it may be */
 	uint64_t dialled_ms;
-	uint64_t up_ms; /* since when it is logged in */
+	uint64_t up_ms;         /* since when it is logged in */
+	int64_t cert_expires_s; /* the cloud's, since 1970; 0: not known */
 };
 
 /* <env>, <owner> and <arg> must outlive the link. */

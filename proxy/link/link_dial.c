@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- where to ---- */
 
@@ -393,15 +394,51 @@ link_begin_tls(struct link *l)
 	link_event(l, EV_IO);
 }
 
+/* 0: not known. */
+static int64_t
+expires_s(const X509 *cert)
+{
+	struct tm tm;
+
+	return cert != NULL &&
+		       ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1
+		   ? (int64_t)timegm(&tm)
+		   : 0;
+}
+
+/* A resumed one has no chain. */
+static void
+count_handshake(struct link *l)
+{
+	struct link_tally *tally = &l->env->tally;
+	SSL *ssl = l->stream.ssl;
+	bool is_resumed = SSL_session_reused(ssl) == 1;
+	STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
+
+	tally->handshakes[is_resumed]++;
+	l->cert_expires_s =
+	    expires_s(SSL_SESSION_get0_peer(SSL_get_session(ssl)));
+	if (!is_resumed && sk_X509_num(chain) > 0)
+		tally->root_expires_s =
+		    expires_s(sk_X509_value(chain, sk_X509_num(chain) - 1));
+}
+
 enum verdict
 link_have_handshake(struct link *l, struct fault *why)
 {
+	enum verdict v;
+
 	if (has_spoken_first(l)) {
 		(void)fault_set(why, R_EGRESS_BAD_ANSWER,
 		    "bytes behind the answer to CONNECT");
 		return fail_here(l, why);
 	}
-	return has_tls(l) ? shake_hands(l, why) : GO;
+	if (!has_tls(l))
+		return GO;
+	v = shake_hands(l, why);
+	if (v == GO)
+		count_handshake(l);
+	return v;
 }
 
 /* ---- UPGRADE ---- */

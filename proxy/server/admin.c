@@ -14,6 +14,8 @@ enum {
 	BODY_MAX = 256 * 1024 * 1024, /* a million devices */
 };
 
+#define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
 struct admin {
 	struct admin_config config;
 	struct local_socket socket;
@@ -103,8 +105,8 @@ tell_ready(struct admin *a, struct admin_client *c, const struct page *page)
 
 static const struct page pages[] = {
     {"/status", "application/json", true, show, admin_write_status},
-    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", false, show,
-	admin_write_metrics},
+    {"/metrics", METRICS_TYPE, false, show, admin_write_metrics},
+    {"/metrics/devices", METRICS_TYPE, true, show, admin_write_device_metrics},
     {"/healthz", NULL, false, tell_health, NULL},
     {"/readyz", NULL, false, tell_ready, NULL},
 };

@@ -1,7 +1,7 @@
 /*
  * admin: what an administrator and Prometheus ask the running proxy, by HTTP
- * on a Unix socket: GET and HEAD of /status, /metrics, /healthz and /readyz.
- * Whoever may open the socket may ask.
+ * on a Unix socket: GET and HEAD of /status, /metrics, /metrics/devices,
+ * /healthz and /readyz. Whoever may open the socket may ask.
  *
  * Lives on the door's loop and never waits: what the workers know is asked of
  * them by letter (survey.h), and the answer is written when all have said it.

@@ -40,7 +40,12 @@ struct admin_facts {
  */
 void admin_write_status(struct text *out, const struct admin_facts *f);
 
-/* /metrics: the text format of Prometheus, version 0.0.4. */
+/* /metrics: the text format of Prometheus, version 0.0.4. How many series that
+   are does not depend on the number of devices. */
 void admin_write_metrics(struct text *out, const struct admin_facts *f);
+
+/* /metrics/devices: series of each device that has a session, for those who
+   want them. */
+void admin_write_device_metrics(struct text *out, const struct admin_facts *f);
 
 #endif

@@ -177,15 +177,13 @@ list_one(struct list *l, const struct survey_row **rows, size_t n)
 static void
 add_sessions(struct text *out, const struct survey *s)
 {
-	unsigned of[PRESENCE_COUNT] = {0};
+	struct survey_part sum;
 
-	for (unsigned i = 0; i < survey_workers(s); i++)
-		for (int p = 0; p < PRESENCE_COUNT; p++)
-			of[p] += survey_part(s, i)->of[p];
+	survey_sum(s, &sum);
 	text_add(out, ",\"sessions\":{");
 	for (int p = 0; p < PRESENCE_OFFLINE; p++)
 		text_add(out, "%s\"%s\":%u", p > 0 ? "," : "",
-		    presence_word((enum presence)p), of[p]);
+		    presence_word((enum presence)p), sum.of[p]);
 	text_add(out, "}");
 }
 

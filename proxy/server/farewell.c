@@ -15,6 +15,7 @@ farewell_show_out(const struct farewell *f, struct knock *k, enum reason why)
 	struct mqtt_connect c;
 	uint8_t code;
 
+	f->count[why]++;
 	if (mqtt_connect_read(connect, &c, NULL)) {
 		code = reason_connack(why, c.level);
 		if (code != 0)

@@ -16,6 +16,7 @@
 struct farewell {
 	struct lingering *lingering;
 	uint64_t bound_ms; /* for a close */
+	uint64_t *count;   /* [R_COUNT]: how many, for which reason */
 };
 
 /* Shows <k> out, which is gone then. */

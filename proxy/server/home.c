@@ -40,6 +40,8 @@ struct home {
 	struct home_config config;
 	struct identities identities;
 	struct departed departed;
+	struct session_sums past;      /* of sessions that are gone */
+	uint64_t turned_away[R_COUNT]; /* who has knocked in vain */
 	TAILQ_HEAD(, session) sessions;
 	size_t session_count;
 	struct credmap *map; /* of the last reload, or NULL */
@@ -57,10 +59,10 @@ struct home {
 /* ---- devices that wait ---- */
 
 static struct farewell
-farewell_of(const struct home *h)
+farewell_of(struct home *h)
 {
 	return (struct farewell){
-	    h->lingering, h->config.settings->close_timeout_ms};
+	    h->lingering, h->config.settings->close_timeout_ms, h->turned_away};
 }
 
 static void
@@ -159,6 +161,7 @@ on_dead(void *arg, struct session *s)
 
 	TAILQ_REMOVE(&h->sessions, s, next);
 	h->session_count--;
+	session_sum(s, &h->past);
 	session_free(&s);
 	id->session = NULL;
 	forget_if_removed(h, id);
@@ -498,14 +501,32 @@ fill_rows(struct home *h, struct survey_part *part)
 }
 
 static void
+fill_counts(const struct home *h, struct survey_part *part)
+{
+	const struct session *s;
+
+	part->sums = h->past;
+	part->sessions = h->env.tally;
+	part->links = h->env.link.tally;
+	memcpy(part->refused, h->turned_away, sizeof(part->refused));
+	TAILQ_FOREACH (s, &h->sessions, next) {
+		enum presence presence = session_presence(s);
+
+		part->of[presence]++;
+		session_sum(s, &part->sums);
+		if (presence == PRESENCE_ONLINE)
+			part->cert_expires_s = survey_earliest(
+			    part->cert_expires_s, s->link.cert_expires_s);
+	}
+}
+
+static void
 open_survey(struct letter *letter, void *arg)
 {
 	struct survey_part *part = (struct survey_part *)letter;
 	struct home *h = arg;
-	const struct session *s;
 
-	TAILQ_FOREACH (s, &h->sessions, next)
-		part->of[session_presence(s)]++;
+	fill_counts(h, part);
 	if (part->wants_rows)
 		fill_rows(h, part);
 	part->letter.open = part->answered;

@@ -98,6 +98,44 @@ survey_part(const struct survey *s, unsigned i)
 	return &s->parts[i];
 }
 
+/* Structures of nothing but counts, number by number. */
+static void
+add_counts(void *to, const void *from, size_t bytes)
+{
+	uint64_t *sum = to;
+	const uint64_t *more = from;
+
+	for (size_t i = 0; i < bytes / sizeof(uint64_t); i++)
+		sum[i] += more[i];
+}
+
+static void
+add_links(struct link_tally *to, const struct link_tally *from)
+{
+	int64_t expires_s = to->root_expires_s;
+
+	add_counts(to, from, sizeof(*to));
+	to->root_expires_s = survey_earliest(expires_s, from->root_expires_s);
+}
+
+void
+survey_sum(const struct survey *s, struct survey_part *sum)
+{
+	*sum = (struct survey_part){0};
+	for (unsigned i = 0; i < s->config.workers; i++) {
+		const struct survey_part *p = &s->parts[i];
+
+		for (int k = 0; k < PRESENCE_COUNT; k++)
+			sum->of[k] += p->of[k];
+		add_counts(&sum->sums, &p->sums, sizeof(p->sums));
+		add_counts(&sum->sessions, &p->sessions, sizeof(p->sessions));
+		add_counts(sum->refused, p->refused, sizeof(p->refused));
+		add_links(&sum->links, &p->links);
+		sum->cert_expires_s =
+		    survey_earliest(sum->cert_expires_s, p->cert_expires_s);
+	}
+}
+
 static int
 compare(const struct survey_row *row, const char *product_key,
     const char *device_name)

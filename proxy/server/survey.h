@@ -9,8 +9,10 @@
 
 #include "base/attr.h"
 #include "base/mailbox.h"
+#include "link/link_tally.h"
 #include "server/departed.h"
 #include "session/report.h"
+#include "session/session_tally.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,6 +39,12 @@ struct survey_part {
 	struct survey_row *rows; /* malloc()ed; NULL without memory too */
 	size_t count;
 	unsigned of[PRESENCE_COUNT]; /* sessions */
+	struct session_sums sums;
+	struct session_tally sessions;
+	struct link_tally links;
+	uint64_t refused[R_COUNT]; /* who has come as far as to the worker */
+	int64_t cert_expires_s;    /* of the clouds' certificates on links that
+				      are up the first to end; 0: none known */
 };
 
 struct survey_config {
@@ -66,6 +74,16 @@ void survey_forsake(struct survey *s);
 
 unsigned survey_workers(const struct survey *s);
 const struct survey_part *survey_part(const struct survey *s, unsigned i);
+
+/* The first of two times, of which 0 is none. */
+static inline int64_t
+survey_earliest(int64_t a, int64_t b)
+{
+	return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+/* What all parts have counted together, in <sum>; it has no rows. */
+void survey_sum(const struct survey *s, struct survey_part *sum);
 
 /* All rows, ordered by product key and device name, malloc()ed; *n: how many.
    NULL without memory, or when there are none. */

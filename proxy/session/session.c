@@ -222,6 +222,7 @@ session_end_with(struct session *s, const struct fault *why, struct span last)
 	s->ended = true;
 	s->since_ms = clock_mono_ms();
 	log_end(s, why);
+	s->env->tally.ended[why->why]++;
 	if (s->env->on_end != NULL)
 		s->env->on_end(s->env->arg, s, why);
 	session_end_hold(s);

@@ -26,6 +26,7 @@
 #include "session/report.h"
 #include "session/retained.h"
 #include "session/retained_due.h"
+#include "session/session_tally.h"
 #include "session/subscribing.h"
 #include "settings/credmap.h"
 
@@ -40,6 +41,7 @@ struct hold;
 struct session_env {
 	struct link_env link;
 	struct device_env device;
+	struct session_tally tally;
 	/* Both sides have closed: the session may be freed, by
 	   session_free(), and the same identity may dial again. */
 	void (*on_dead)(void *arg, struct session *s);
@@ -232,6 +234,9 @@ bool session_can_adopt(const struct session *s, const struct knock *k);
  * and <k> is gone. Only for a session that both have asked to be kept.
  */
 NODISCARD bool session_adopt(struct session *s, struct knock *k);
+
+/* Adds what it has counted so far. */
+void session_sum(const struct session *s, struct session_sums *sums);
 
 /* What an administrator is told of it. */
 enum presence session_presence(const struct session *s);

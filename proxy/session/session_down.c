@@ -343,6 +343,7 @@ take_ours(struct session *s, const struct mqtt_piece *piece,
 	case MQTT_UNSUBACK:
 		return s->adapts && session_take_suback(s, packet);
 	case MQTT_PUBLISH:
+		s->env->tally.published_down[packet->qos]++;
 		if (s->holds && packet->qos > 0 &&
 		    take_identified(s, piece, packet, bytes))
 			return true;

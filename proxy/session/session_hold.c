@@ -167,6 +167,7 @@ begin(struct session *s, const struct fault *why)
 	if (evtimer_add(&s->hold->deadline, &tv) != 0)
 		return false;
 	s->holds_count++;
+	s->env->tally.holds++;
 	SLOG(LOG_NOTICE, s, "device_held",
 	    "reason=%s detail=\"%s\" seconds=%llu unacknowledged=%u "
 	    "hint=\"%s\"",

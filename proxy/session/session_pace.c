@@ -211,6 +211,7 @@ write_part(struct session *s)
 	case SUBSCRIBING_NOTHING:
 		break;
 	case SUBSCRIBING_TO_CLOUD:
+		s->env->tally.splits++;
 		session_put_message(s, buffer_span(&packet));
 		break;
 	case SUBSCRIBING_TO_DEVICE:
@@ -278,6 +279,7 @@ push_kept(struct session *s)
 	if (kept_wait_ms(s, packet.n, now_ms) > 0)
 		return false;
 	flow_repeat(f, packet.n, now_ms);
+	s->env->tally.repeated++;
 	session_put_message(s, packet);
 	if (!s->ended && !s->link_lost)
 		outbox_next_sent(&s->outbox);
@@ -312,6 +314,8 @@ log_flow(struct session *s, bool last)
 	if (!flow_is_on(&s->memory->flow) ||
 	    !flow_summary(&s->memory->flow, last, clock_mono_ms(), &sum))
 		return;
+	for (int i = 0; i < FLOW_COUNT_KINDS; i++)
+		s->env->tally.dropped[i] += qos0[i];
 	SLOG(LOG_NOTICE, s, "device_slowed",
 	    "qos0_sent=%llu qos0_queued=%llu qos0_waiting=%llu"
 	    " qos0_dropped=%llu dropped_full=%llu dropped_no_room=%llu"

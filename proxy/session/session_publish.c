@@ -352,6 +352,7 @@ take(struct session *s, const struct mqtt_packet *given, struct span first,
 		return false;
 	s->up.packets++;
 	s->up.bytes += first.n;
+	s->env->tally.published_up[p.qos]++;
 	if (queued)
 		return true;
 	if (ends_here)

@@ -51,3 +51,19 @@ session_report(const struct session *s, struct session_report *out)
 	out->to_cloud_bytes = s->link.kept.n;
 	out->to_device_bytes = s->device.out.n;
 }
+
+void
+session_sum(const struct session *s, struct session_sums *sums)
+{
+	sums->of[SUM_UP_PACKETS] += s->up.packets;
+	sums->of[SUM_UP_BYTES] += s->up.bytes;
+	sums->of[SUM_DOWN_PACKETS] += s->down.packets;
+	sums->of[SUM_DOWN_BYTES] += s->down.bytes;
+	sums->of[SUM_QOS2_ENDED] += s->qos2_ended;
+	sums->of[SUM_RETAIN_CLEARED] += s->retain_cleared;
+	sums->of[SUM_RETAINED_SENT] += s->retained_sent;
+	sums->of[SUM_RETAINED_DROPPED] += s->retained_dropped;
+	sums->of[SUM_FILTERS_REFUSED] += s->filters_refused;
+	sums->of[SUM_REFUSED] += s->refused;
+	sums->of[SUM_DOWN_DROPPED] += s->down_dropped_count;
+}

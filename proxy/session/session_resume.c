@@ -215,6 +215,7 @@ resume(struct session *s, const struct mqtt_connack *ack)
 	}
 	session_note_limits(s, ack);
 	log_resumed(s, present);
+	s->env->tally.resumes++;
 	link_logged_in(&s->link, session_ping_interval_ms(s, ack));
 	if (s->ended) /* no memory for its timer */
 		return;

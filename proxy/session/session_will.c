@@ -391,6 +391,7 @@ put(struct session *s)
 	s->will.packet_id = p.packet_id;
 	session_put_message(s, buffer_span(&packet));
 	buffer_free(&packet);
+	s->env->tally.wills++;
 	if (s->ended)
 		return;
 	session_retain_will(s);

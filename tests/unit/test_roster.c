@@ -2,6 +2,7 @@
  * What is kept for an administrator beside the sessions: why devices have left,
  * who was not let in; each bounded. And the answers of all workers together.
  */
+#include "server/admin_pages.h"
 #include "server/departed.h"
 #include "server/refused.h"
 #include "server/survey.h"
@@ -154,6 +155,24 @@ test_refused_are_bounded(void **state)
 	assert_int_equal(r.devices[1].first_ms, REFUSED_MAX + 1);
 }
 
+/* ---- histogram ---- */
+
+static void
+test_histogram(void **state)
+{
+	static const uint64_t times_ms[] = {0, 10, 11, 30000, 30001, 1u << 31};
+	struct histogram h = {0};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LENGTH(times_ms); i++)
+		histogram_add(&h, times_ms[i]);
+	assert_int_equal(h.of[HISTOGRAM_10], 2);
+	assert_int_equal(h.of[HISTOGRAM_25], 1);
+	assert_int_equal(h.of[HISTOGRAM_30000], 1);
+	assert_int_equal(h.count, 6);
+	assert_int_equal(h.sum_ms, 10 + 11 + 30000 + 30001 + (1u << 31));
+}
+
 /* ---- survey ---- */
 
 enum { WORKERS = 3 };
@@ -239,6 +258,66 @@ test_survey(void **state)
 	assert_int_equal(done, 2);
 }
 
+/* Counts add up, times do not. */
+static void
+test_sums(void **state)
+{
+	const struct survey_config config = {.workers = WORKERS, .ask = ask};
+	struct survey *s = survey_new(&config);
+	struct survey_part sum;
+
+	(void)state;
+	assert_non_null(s);
+	survey_begin(s, false, NULL, NULL);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		asked[i]->of[PRESENCE_HELD] = 1;
+		asked[i]->sums.of[SUM_DOWN_DROPPED] = i;
+		asked[i]->sessions.ended[R_COUNT - 1] = 2;
+		asked[i]->links.accepted = 3;
+		histogram_add(&asked[i]->links.ping_ms, 10);
+		asked[i]->refused[R_COUNT - 1] = 4;
+	}
+	asked[1]->links.root_expires_s = 70;
+	asked[2]->links.root_expires_s = 60;
+	asked[0]->cert_expires_s = 50;
+	survey_sum(s, &sum);
+	assert_int_equal(sum.of[PRESENCE_HELD], WORKERS);
+	assert_int_equal(sum.sums.of[SUM_DOWN_DROPPED], 0 + 1 + 2);
+	assert_int_equal(sum.sessions.ended[R_COUNT - 1], 2 * WORKERS);
+	assert_int_equal(sum.links.accepted, 3 * WORKERS);
+	assert_int_equal(sum.links.ping_ms.of[HISTOGRAM_10], WORKERS);
+	assert_int_equal(sum.links.ping_ms.sum_ms, 10 * WORKERS);
+	assert_int_equal(sum.refused[R_COUNT - 1], 4 * WORKERS);
+	assert_int_equal(sum.links.root_expires_s, 60);
+	assert_int_equal(sum.cert_expires_s, 50);
+	survey_free(&s);
+}
+
+/* What a label may hold is no end of it. */
+static void
+test_device_names_in_metrics(void **state)
+{
+	const struct survey_config config = {.workers = 1, .ask = ask};
+	struct survey *s = survey_new(&config);
+	char out[4096];
+	struct text text = {.at = out, .left = sizeof(out)};
+	const struct admin_facts facts = {.survey = s};
+
+	(void)state;
+	assert_non_null(s);
+	survey_begin(s, true, NULL, NULL);
+	asked[0]->rows = calloc(1, sizeof(struct survey_row));
+	assert_non_null(asked[0]->rows);
+	asked[0]->count = 1;
+	strcpy(asked[0]->rows[0].label, "a\"b\\c\nd");
+	admin_write_device_metrics(&text, &facts);
+	assert_false(text.full);
+	assert_non_null(strstr(out,
+	    "\nmqtt_wss_proxy_device_session{device=\"a\\\"b\\\\c?d\","
+	    "state=\"dialling\"} 1\n"));
+	survey_free(&s);
+}
+
 int
 main(void)
 {
@@ -248,7 +327,10 @@ main(void)
 	    cmocka_unit_test(test_long_detail),
 	    cmocka_unit_test(test_refused_are_counted),
 	    cmocka_unit_test(test_refused_are_bounded),
+	    cmocka_unit_test(test_histogram),
 	    cmocka_unit_test(test_survey),
+	    cmocka_unit_test(test_sums),
+	    cmocka_unit_test(test_device_names_in_metrics),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
