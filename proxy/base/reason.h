@@ -98,6 +98,7 @@ X(R_QOS_REFUSED,          "qos_refused",          5, 0x9B, 0x9B, "the cloud has 
 X(R_DRAINING,             "draining",             3, 0x88, 0x8B, "the proxy is shutting down")                                         \
 X(R_ENTRY_REMOVED,        "entry_removed",        5, 0x87, 0x87, "the device's entry was taken out of devices.ini")                    \
 X(R_ENTRY_CHANGED,        "entry_changed",        3, 0x88, 0x8B, "the device's entry was changed; it may connect again at once")       \
+X(R_KICKED,              "kicked",               3, 0x88, 0x98, "an administrator has closed it; it may connect again at once")       \
 X(R_OUT_OF_MEMORY,        "out_of_memory",        3, 0x88, 0x97, "the machine is out of memory")                                       \
 X(R_NO_DESCRIPTORS,       "no_descriptors",       3, 0x88, 0x97, "raise the limit of open files (LimitNOFILE, ulimit -n)")             \
 X(R_CANNOT_LISTEN,       "cannot_listen",       0, 0x00, 0x00, "the port is taken or not allowed; see [listen]")                     \

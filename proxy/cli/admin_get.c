@@ -15,6 +15,7 @@
 
 enum {
 	WAIT_S = 10,
+	ACTION_WAIT_S = 70, /* files are read again */
 	REQUEST_MAX = 1024,
 	FIRST_BYTES = 64 * 1024,
 	ANSWER_MAX = 512 * 1024 * 1024
@@ -105,11 +106,11 @@ grow(char **out, size_t *size)
 }
 
 /* All until the end, with a NUL; the caller's to free, also after an error,
-   which is false with errno. */
+   which is false with errno; within <wait_s>. */
 static bool
-receive(int fd, char **out)
+receive(int fd, unsigned wait_s, char **out)
 {
-	uint64_t until_ms = clock_mono_ms() + WAIT_S * 1000;
+	uint64_t until_ms = clock_mono_ms() + wait_s * 1000;
 	size_t n = 0, size = 0;
 
 	for (;;) {
@@ -162,13 +163,14 @@ admin_ask(const char *path, const char *method, const char *target,
     struct admin_answer *out, struct fault *why)
 {
 	int fd = open_socket(path);
+	bool is_action = strcmp(method, "POST") == 0;
 	bool ok = false;
 	int error;
 
 	*out = (struct admin_answer){0};
 	if (fd < 0)
 		return unreachable(why, path, errno);
-	ok = send_request(fd, method, target) && receive(fd, &out->body);
+	ok = send_request(fd, method, target) && receive(fd, is_action ? ACTION_WAIT_S : WAIT_S, &out->body);
 	error = errno;
 	(void)close(fd);
 	if (ok && take_body(out->body, &out->status))

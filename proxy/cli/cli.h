@@ -42,6 +42,7 @@ struct cli_options {
 	const char *socket; /* NULL unless given */
 	bool json;
 	bool watch;
+	bool ready;
 	const char *iterations;
 	uint8_t level;       /* of MQTT: 4 unless given */
 	const char *operand; /* NULL unless the command takes one */
@@ -81,6 +82,11 @@ extern const struct cli_command cli_doctor;
 extern const struct cli_command cli_match;
 extern const struct cli_command cli_topic;
 extern const struct cli_command cli_status;
+extern const struct cli_command cli_kick;
+extern const struct cli_command cli_reload;
+extern const struct cli_command cli_drain;
+extern const struct cli_command cli_log;
+extern const struct cli_command cli_healthcheck;
 extern const struct cli_command cli_device;
 extern const struct cli_command cli_device_list;
 extern const struct cli_command cli_device_show;

@@ -15,6 +15,11 @@ static const struct cli_command *const commands[] = {
     &cli_sign,
     &cli_doctor,
     &cli_status,
+    &cli_kick,
+    &cli_reload,
+    &cli_drain,
+    &cli_log,
+    &cli_healthcheck,
     &cli_device,
     &cli_passwd,
     NULL,
@@ -73,8 +78,8 @@ print_help(void)
 		   "\n"
 		   "Commands:");
 	cli_help_list(commands);
-	(void)puts("  version   print the version\n"
-		   "  help      print this help, or that of a command\n"
+	(void)puts("  version      print the version\n"
+		   "  help         print this help, or that of a command\n"
 		   "\n"
 		   "'" CLI_PROGRAM " COMMAND --help' tells more about one.\n"
 		   "\n"

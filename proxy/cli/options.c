@@ -19,7 +19,7 @@ void
 cli_help_list(const struct cli_command *const *commands)
 {
 	for (; *commands != NULL; commands++)
-		(void)printf("  %-10s%s\n", last_word((*commands)->name),
+		(void)printf("  %-13s%s\n", last_word((*commands)->name),
 		    (*commands)->summary);
 }
 
@@ -128,6 +128,7 @@ static const struct {
 } flags[] = {
     {'j', offsetof(struct cli_options, json)},
     {'n', offsetof(struct cli_options, dry_run)},
+    {'R', offsetof(struct cli_options, ready)},
     {'P', offsetof(struct cli_options, secret_prompt)},
     {'S', offsetof(struct cli_options, secret_stdin)},
     {'w', offsetof(struct cli_options, watch)},

@@ -1,10 +1,13 @@
 #include "server/admin.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "server/admin_http.h"
 #include "server/local_socket.h"
+#include "settings/network.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +15,7 @@
 enum {
 	BODY_FIRST = 32 * 1024,       /* more where it does not fit */
 	BODY_MAX = 256 * 1024 * 1024, /* a million devices */
+	RELOAD_S = 60                 /* for files to be read again */
 };
 
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
@@ -22,10 +26,14 @@ struct admin {
 	struct admin_http *http;
 };
 
+/* What has to come before an answer. */
+enum needs { NEEDS_COUNTS, NEEDS_ROWS, NEEDS_RELOAD, NEEDS_NOTHING };
+
 struct page {
 	const char *path;
 	const char *type;
-	bool wants_rows; /* of the survey */
+	bool is_action; /* by POST */
+	enum needs needs;
 	void (*answer)(
 	    struct admin *a, struct admin_client *c, const struct page *page);
 	void (*write)(struct text *out, const struct admin_facts *f);
@@ -103,12 +111,116 @@ tell_ready(struct admin *a, struct admin_client *c, const struct page *page)
 		admin_say(c, "503 Service Unavailable", lack);
 }
 
+/* ---- actions ---- */
+
+/* The device that is asked about; NULL after an answer: there is none. */
+static const struct credential *
+entry_of(struct admin *a, struct admin_client *c)
+{
+	const char *label = admin_question(c)->argument;
+	struct admin_facts facts = {0};
+	const struct credential *entry;
+
+	a->config.fill(a->config.arg, &facts);
+	entry = credmap_by_label(facts.devices, label);
+	if (entry == NULL)
+		admin_say(c, "404 Not Found", "no device has that label");
+	return entry;
+}
+
+/* Whether <entry> has a session, by what all workers have just said. */
+static bool
+is_here(const struct admin *a, const struct credential *entry)
+{
+	size_t n = 0;
+	const struct survey_row **rows = survey_rows(a->config.survey, &n);
+	const struct survey_row *row =
+	    survey_find(rows, n, entry->product_key, entry->device_name);
+	bool here = row != NULL && row->now.presence != PRESENCE_OFFLINE;
+
+	free(rows);
+	return here;
+}
+
+static void
+kick(struct admin *a, struct admin_client *c, const struct page *page)
+{
+	const struct credential *entry = entry_of(a, c);
+
+	(void)page;
+	if (entry == NULL)
+		return;
+	if (!is_here(a, entry))
+		admin_say(c, "409 Conflict", "that device is not connected");
+	else if (!a->config.kick(a->config.arg, entry))
+		fail(c);
+	else
+		admin_say(c, "200 OK", "it is being closed");
+}
+
+/* Files have been read again: it is in the facts how that went. */
+static void
+tell_reloaded(struct admin *a, struct admin_client *c, const struct page *page)
+{
+	struct admin_facts facts = {0};
+	const struct map_refusal *why;
+	char text[sizeof(why->file) + sizeof(why->text) + 32];
+
+	(void)page;
+	a->config.fill(a->config.arg, &facts);
+	why = &facts.map->refusal;
+	if (!facts.map->refused) {
+		(void)snprintf(text, sizeof(text), "reloaded; %zu device(s)",
+		    facts.map->devices);
+		admin_say(c, "200 OK", text);
+		return;
+	}
+	(void)snprintf(text, sizeof(text), "refused: %s:%d: %s", why->file,
+	    why->line, why->text);
+	admin_say(c, "409 Conflict", text);
+}
+
+static void
+drain(struct admin *a, struct admin_client *c, const struct page *page)
+{
+	(void)page;
+	admin_then(c, a->config.drain, a->config.arg);
+	admin_say(c, "200 OK", "sessions are ended in order, then the proxy");
+}
+
+static void
+set_log_level(struct admin *a, struct admin_client *c, const struct page *page)
+{
+	const char *word = admin_question(c)->level;
+
+	(void)a;
+	(void)page;
+	for (int i = 0; i < LOG_LEVEL_COUNT; i++) {
+		enum log_level level = (enum log_level)i;
+
+		if (strcmp(log_level_word(level), word) != 0)
+			continue;
+		log_set_level(level);
+		log_write(LOG_NOTICE, "log_level", "level=%s", word);
+		admin_say(c, "200 OK", "until files are read again");
+		return;
+	}
+	admin_say(c, "400 Bad Request",
+	    "the level is error, warning, notice, info or debug");
+}
+
 static const struct page pages[] = {
-    {"/status", "application/json", true, show, admin_write_status},
-    {"/metrics", METRICS_TYPE, false, show, admin_write_metrics},
-    {"/metrics/devices", METRICS_TYPE, true, show, admin_write_device_metrics},
-    {"/healthz", NULL, false, tell_health, NULL},
-    {"/readyz", NULL, false, tell_ready, NULL},
+    {"/status", "application/json", false, NEEDS_ROWS, show,
+	admin_write_status},
+    {"/metrics", METRICS_TYPE, false, NEEDS_COUNTS, show, admin_write_metrics},
+    {"/metrics/devices", METRICS_TYPE, false, NEEDS_ROWS, show,
+	admin_write_device_metrics},
+    {"/healthz", NULL, false, NEEDS_COUNTS, tell_health, NULL},
+    {"/readyz", NULL, false, NEEDS_COUNTS, tell_ready, NULL},
+    {"/kick", NULL, true, NEEDS_ROWS, kick, NULL},
+    {"/reload", NULL, true, NEEDS_RELOAD, tell_reloaded, NULL},
+    {"/drain", NULL, true, NEEDS_NOTHING, drain, NULL},
+    {"/log", NULL, true, NEEDS_NOTHING, set_log_level, NULL},
 };
 
 /* ---- what the workers say ---- */
@@ -129,19 +241,18 @@ survey_for_waiting(struct admin *a)
 		struct admin_question *q = admin_question(c);
 		const struct page *page = q->about;
 
-		if (page == NULL)
+		if (page == NULL || page->needs == NEEDS_RELOAD)
 			continue;
 		q->is_asked = any = true;
-		wants_rows |= page->wants_rows;
+		wants_rows |= page->needs == NEEDS_ROWS;
 	}
 	if (any)
 		survey_begin(a->config.survey, wants_rows, on_survey, a);
 }
 
 static void
-on_survey(void *arg)
+answer_all(struct admin *a, bool is_reload)
 {
-	struct admin *a = arg;
 	struct admin_client *c, *after;
 
 	for (c = admin_next(a->http, NULL); c != NULL; c = after) {
@@ -149,12 +260,28 @@ on_survey(void *arg)
 		const struct page *page = q->about;
 
 		after = admin_next(a->http, c);
-		if (page == NULL || !q->is_asked)
+		if (page == NULL || !q->is_asked ||
+		    (page->needs == NEEDS_RELOAD) != is_reload)
 			continue;
 		q->about = NULL;
 		page->answer(a, c, page);
 	}
+}
+
+static void
+on_survey(void *arg)
+{
+	struct admin *a = arg;
+
+	answer_all(a, false);
 	survey_for_waiting(a);
+}
+
+void
+admin_reloaded(struct admin *a)
+{
+	if (a != NULL)
+		answer_all(a, true);
 }
 
 /* ---- requests ---- */
@@ -211,24 +338,78 @@ page_at(const char *path)
 	return NULL;
 }
 
+/*
+ * Nothing that a page in somebody's browser can bring about is an action: that
+ * has an Origin (RFC 6454 7.3), and a name that was made to lead here in Host.
+ */
+static bool
+is_meant(const struct admin_request *r)
+{
+	char host[64];
+	struct network address;
+	size_t n;
+
+	if (r->origin != NULL || r->host == NULL || strlen(r->host) >= 64)
+		return false;
+	strcpy(host, r->host);
+	n = host[0] == '[' ? strcspn(host, "]") : strcspn(host, ":");
+	if (host[0] == '[') {
+		if (host[n] != ']')
+			return false;
+		host[n] = '\0';
+		return network_read(host + 1, &address) &&
+		       network_is_address(&address);
+	}
+	host[n] = '\0';
+	return strcmp(host, "localhost") == 0 ||
+	       (network_read(host, &address) && network_is_address(&address));
+}
+
+static void
+begin(struct admin *a, struct admin_client *c, const struct page *page)
+{
+	struct admin_question *q = admin_question(c);
+
+	switch (page->needs) {
+	case NEEDS_NOTHING:
+		page->answer(a, c, page);
+		break;
+	case NEEDS_RELOAD:
+		q->about = page;
+		q->is_asked = true;
+		admin_wait(c, RELOAD_S);
+		a->config.reload(a->config.arg);
+		break;
+	case NEEDS_COUNTS:
+	case NEEDS_ROWS:
+		q->about = page;
+		survey_for_waiting(a);
+	}
+}
+
 static void
 serve(void *arg, struct admin_client *c, const struct admin_request *r)
 {
 	struct admin *a = arg;
 	struct admin_question *q = admin_question(c);
 	const struct page *page = page_at(r->path);
+	bool is_read =
+	    strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
 
 	if (page == NULL)
 		admin_say(c, "404 Not Found", "404 Not Found");
-	else if (strcmp(r->method, "GET") != 0 &&
-		 strcmp(r->method, "HEAD") != 0)
-		admin_refuse_method(c, "GET, HEAD");
+	else if (page->is_action ? strcmp(r->method, "POST") != 0 : !is_read)
+		admin_refuse_method(c, page->is_action ? "POST" : "GET, HEAD");
+	else if (page->is_action && !is_meant(r))
+		admin_say(c, "403 Forbidden",
+		    "Host has to be localhost or an address, and there must be"
+		    " no Origin");
 	else if (!take_argument(
-		     r->query, "label", q->argument, sizeof(q->argument)))
+		     r->query, "label", q->argument, sizeof(q->argument)) ||
+		 !take_argument(r->query, "level", q->level, sizeof(q->level)))
 		admin_say(c, "400 Bad Request", "that is no label");
 	else
-		q->about = page;
-	survey_for_waiting(a);
+		begin(a, c, page);
 }
 
 /* ---- life ---- */

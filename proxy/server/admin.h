@@ -1,7 +1,8 @@
 /*
  * admin: what an administrator and Prometheus ask the running proxy, by HTTP
  * on a Unix socket: GET and HEAD of /status, /metrics, /metrics/devices,
- * /healthz and /readyz. Whoever may open the socket may ask.
+ * /healthz and /readyz. Actions are asked for by POST: /kick?label=, /reload,
+ * /drain and /log?level=. Whoever may open the socket may do all that.
  *
  * Lives on the door's loop and never waits: what the workers know is asked of
  * them by letter (survey.h), and the answer is written when all have said it.
@@ -30,12 +31,21 @@ struct admin_config {
 	void (*fill)(void *arg, struct admin_facts *f);
 	/* Why devices are not let in now; NULL: they are. */
 	const char *(*unready)(void *arg);
+	/* Ends the session of <entry>. False without memory. */
+	bool (*kick)(void *arg, const struct credential *entry);
+	/* Has the files read again; admin_reloaded() follows. */
+	void (*reload)(void *arg);
+	/* Ends all sessions in order, then the process. */
+	void (*drain)(void *arg);
 	void *arg;
 };
 
 /* Listens. NULL: <why> says what is in the way and what to do. */
 NODISCARD struct admin *admin_open(
     const struct admin_config *config, struct fault *why);
+
+/* The files have been read again, and are in use or refused. NULL is fine. */
+void admin_reloaded(struct admin *a);
 
 /* Its listening socket, for a process that takes over. */
 int admin_socket(const struct admin *a);

@@ -40,6 +40,7 @@ struct admin_question {
 	const void *about; /* NULL: it waits for nothing */
 	bool is_asked;
 	char argument[ADMIN_ARGUMENT_MAX];
+	char level[16];
 };
 
 struct admin_http_config {

@@ -495,8 +495,8 @@ fill_rows(struct home *h, struct survey_part *part)
 	TAILQ_FOREACH (s, &h->sessions, next)
 		fill_online(h, &part->rows[part->count++], s);
 	TAILQ_FOREACH (last, &h->departed.all, next)
-		if (!identities_have_session(
-			&h->identities, last->product_key, last->device_name))
+		if (identities_session(&h->identities, last->product_key,
+			last->device_name) == NULL)
 			fill_offline(&part->rows[part->count++], last);
 }
 
@@ -539,6 +539,47 @@ home_survey(struct home *h, struct survey_part *part)
 	part->letter.open = open_survey;
 	mailbox_post(h->mailbox, &part->letter);
 }
+
+/* ---- an administrator ends one ---- */
+
+struct kick_letter {
+	struct letter letter;
+	char product_key[ALIYUN_PRODUCT_KEY_MAX + 1];
+	char device_name[ALIYUN_DEVICE_NAME_MAX + 1];
+};
+
+static void
+open_kick(struct letter *letter, void *arg)
+{
+	struct kick_letter *k = (struct kick_letter *)letter;
+	struct home *h = arg;
+	struct session *s =
+	    identities_session(&h->identities, k->product_key, k->device_name);
+	struct fault why;
+
+	(void)fault_set(&why, R_KICKED, "%s", "");
+	if (s != NULL)
+		session_end(s, &why);
+	free(k);
+}
+
+bool
+home_kick(struct home *h, const struct credential *entry)
+{
+	struct kick_letter *k = calloc(1, sizeof(*k));
+
+	if (k == NULL)
+		return false;
+	k->letter.open = open_kick;
+	(void)stpncpy(
+	    k->product_key, entry->product_key, sizeof(k->product_key) - 1);
+	(void)stpncpy(
+	    k->device_name, entry->device_name, sizeof(k->device_name) - 1);
+	mailbox_post(h->mailbox, &k->letter);
+	return true;
+}
+
+/* ---- its end ---- */
 
 static void
 open_stop(struct letter *letter, void *arg)

@@ -66,6 +66,9 @@ void home_ask(struct home *h, struct pulse_answer *answer);
 /* Has the home fill in <part> (survey.h), and post it to the door. */
 void home_survey(struct home *h, struct survey_part *part);
 
+/* Ends the session of <entry>, if it has one. False without memory. */
+NODISCARD bool home_kick(struct home *h, const struct credential *entry);
+
 /* Ends its sessions in order, one after the other at an even pace within
    <over_ms>. Devices may still come. Once. */
 void home_shed(struct home *h, uint64_t over_ms);

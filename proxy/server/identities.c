@@ -61,14 +61,14 @@ identity_of(struct identities *all, const struct credential *entry)
 	return fresh;
 }
 
-bool
-identities_have_session(const struct identities *all, const char *product_key,
+struct session *
+identities_session(const struct identities *all, const char *product_key,
     const char *device_name)
 {
 	struct identity key = identity_key(product_key, device_name);
 	void *node = tfind(&key, &all->tree, identity_order);
 
-	return node != NULL && (*(struct identity **)node)->session != NULL;
+	return node != NULL ? (*(struct identity **)node)->session : NULL;
 }
 
 static void

@@ -51,8 +51,8 @@ void identities_clear(struct identities *all);
 NODISCARD struct identity *identity_of(
     struct identities *all, const struct credential *entry);
 
-/* True when that one has a session. */
-bool identities_have_session(const struct identities *all,
+/* The session of that one; NULL: it has none. */
+struct session *identities_session(const struct identities *all,
     const char *product_key, const char *device_name);
 
 /* It may not be in use any more: then it is freed, or rests while there is

@@ -138,19 +138,26 @@ open_reload(struct letter *letter, void *arg)
 		adopt(s, r);
 	}
 	reload_free(&r);
+	admin_reloaded(s->admin);
 	notify_send(&s->notify, "READY=1");
 }
 
 /* sd_notify(3): the supervisor waits for READY=1 from here on. */
 static void
-on_hangup(evutil_socket_t signal, short what, void *arg)
+ask_for_reload(void *arg)
 {
 	struct server *s = arg;
 
-	(void)signal;
-	(void)what;
 	notify_reloading(&s->notify);
 	keeper_ask(s->keeper);
+}
+
+static void
+on_hangup(evutil_socket_t signal, short what, void *arg)
+{
+	(void)signal;
+	(void)what;
+	ask_for_reload(arg);
 }
 
 /* ---- log ---- */
@@ -367,6 +374,16 @@ unready(void *arg)
 }
 
 static bool
+kick(void *arg, const struct credential *entry)
+{
+	struct server *s = arg;
+
+	log_write_for(
+	    &entry->log, LOG_NOTICE, "kick", "label=%s", entry->label);
+	return home_kick(s->homes[home_of(s, entry)], entry);
+}
+
+static bool
 start_survey(struct server *s, struct fault *why)
 {
 	const struct survey_config config = {
@@ -389,6 +406,9 @@ start_admin(struct server *s, struct fault *why)
 	    .survey = s->survey,
 	    .fill = fill_facts,
 	    .unready = unready,
+	    .kick = kick,
+	    .reload = ask_for_reload,
+	    .drain = server_drain,
 	    .arg = s,
 	};
 	struct fault lack;

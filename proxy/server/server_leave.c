@@ -60,6 +60,15 @@ drain(struct server *s)
 	(void)evtimer_add(&s->drain_deadline, &tv);
 }
 
+static void
+begin_drain(struct server *s, int signal)
+{
+	log_write(LOG_NOTICE, "draining", "signal=%d", signal);
+	notify_send(
+	    &s->notify, "STOPPING=1\nSTATUS=sessions are ended in order");
+	drain(s);
+}
+
 /* The first signal drains, a second one ends at once. */
 static void
 on_terminate(evutil_socket_t signal, short what, void *arg)
@@ -67,14 +76,19 @@ on_terminate(evutil_socket_t signal, short what, void *arg)
 	struct server *s = arg;
 
 	(void)what;
-	if (s->draining) {
+	if (s->draining)
 		stop_loop(s);
-		return;
-	}
-	log_write(LOG_NOTICE, "draining", "signal=%d", (int)signal);
-	notify_send(
-	    &s->notify, "STOPPING=1\nSTATUS=sessions are ended in order");
-	drain(s);
+	else
+		begin_drain(s, (int)signal);
+}
+
+void
+server_drain(void *arg)
+{
+	struct server *s = arg;
+
+	if (!s->draining)
+		begin_drain(s, 0);
 }
 
 /* ---- another process takes over ---- */

@@ -70,6 +70,9 @@ struct server {
 /* Has SIGTERM, SIGINT and SIGUSR2 handled. False without memory. */
 NODISCARD bool server_watch_ends(struct server *s);
 
+/* Ends all sessions in order, then the process; <arg> is the server. */
+void server_drain(void *arg);
+
 /* No more; a successor that is starting is ended. */
 void server_unwatch_ends(struct server *s);
 
