@@ -4,12 +4,14 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "server/admin_http.h"
+#include "server/admin_tcp.h"
 #include "server/local_socket.h"
 #include "settings/network.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 enum {
@@ -23,6 +25,7 @@ enum {
 struct admin {
 	struct admin_config config;
 	struct local_socket socket;
+	int tcp; /* -1: none */
 	struct admin_http *http;
 };
 
@@ -387,6 +390,20 @@ begin(struct admin *a, struct admin_client *c, const struct page *page)
 	}
 }
 
+/* By TCP it has to show the token (RFC 6750 2.1). */
+static bool
+may_ask(const struct admin *a, const struct admin_request *r)
+{
+	static const char scheme[] = "Bearer ";
+	const struct secret *token = a->config.token(a->config.arg);
+	size_t n = strlen(scheme);
+
+	return r->is_local ||
+	       (token->n > 0 && r->authorization != NULL &&
+		   strncasecmp(r->authorization, scheme, n) == 0 &&
+		   secret_eq(token, span_of_string(r->authorization + n)));
+}
+
 static void
 serve(void *arg, struct admin_client *c, const struct admin_request *r)
 {
@@ -396,7 +413,9 @@ serve(void *arg, struct admin_client *c, const struct admin_request *r)
 	bool is_read =
 	    strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
 
-	if (page == NULL)
+	if (!may_ask(a, r))
+		admin_refuse_stranger(c);
+	else if (page == NULL)
 		admin_say(c, "404 Not Found", "404 Not Found");
 	else if (page->is_action ? strcmp(r->method, "POST") != 0 : !is_read)
 		admin_refuse_method(c, page->is_action ? "POST" : "GET, HEAD");
@@ -428,19 +447,56 @@ take_socket(struct admin *a, struct fault *why)
 	    &a->socket, a->config.socket, 0600, ADMIN_BACKLOG, why);
 }
 
+static void
+close_if_open(int fd)
+{
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+static bool
+open_tcp(struct admin *a, struct fault *why)
+{
+	const struct admin_config *config = &a->config;
+	struct fault lack;
+
+	if (config->listen[0] == '\0') {
+		close_if_open(config->inherited_tcp);
+		return true;
+	}
+	a->tcp = admin_tcp_open(
+	    config->listen, config->inherited_tcp, ADMIN_BACKLOG, &lack);
+	return a->tcp >= 0 || fault_set(why, lack.why,
+				  "[admin] listen = %s: %s", config->listen,
+				  lack.text);
+}
+
+static bool
+open_sockets(struct admin *a, struct fault *why)
+{
+	struct fault lack;
+
+	if (take_socket(a, &lack))
+		return open_tcp(a, why);
+	close_if_open(a->config.inherited_tcp);
+	return fault_set(why, lack.why, "[admin] socket = %s: %s",
+	    a->config.socket, lack.text);
+}
+
 static bool
 listen_on(struct admin *a, struct fault *why)
 {
 	const struct admin_http_config config = {
 	    .base = a->config.base, .serve = serve, .arg = a};
 
-	if (!take_socket(a, why))
+	if (!open_sockets(a, why))
 		return false;
 	a->http = admin_http_new(&config);
 	if (a->http == NULL)
 		return fault_set(
 		    why, R_OUT_OF_MEMORY, "no memory for the admin endpoint");
-	return admin_http_listen(a->http, a->socket.fd, true, why);
+	return admin_http_listen(a->http, a->socket.fd, true, why) &&
+	       (a->tcp < 0 || admin_http_listen(a->http, a->tcp, false, why));
 }
 
 struct admin *
@@ -449,14 +505,14 @@ admin_open(const struct admin_config *config, struct fault *why)
 	struct admin *a = calloc(1, sizeof(*a));
 
 	if (a == NULL) {
-		if (config->inherited >= 0)
-			(void)close(config->inherited);
+		close_if_open(config->inherited);
+		close_if_open(config->inherited_tcp);
 		(void)fault_set(
 		    why, R_OUT_OF_MEMORY, "no memory for the admin endpoint");
 		return NULL;
 	}
 	a->config = *config;
-	a->socket.fd = -1;
+	a->socket.fd = a->tcp = -1;
 	if (!listen_on(a, why))
 		admin_free(&a);
 	return a;
@@ -466,6 +522,12 @@ int
 admin_socket(const struct admin *a)
 {
 	return a->socket.fd;
+}
+
+int
+admin_tcp_socket(const struct admin *a)
+{
+	return a->tcp;
 }
 
 void
@@ -486,6 +548,7 @@ admin_free(struct admin **ap)
 	survey_forsake(a->config.survey);
 	admin_http_free(&a->http);
 	local_socket_close(&a->socket);
+	close_if_open(a->tcp);
 	free(a);
 	*ap = NULL;
 }

@@ -2,7 +2,8 @@
  * admin: what an administrator and Prometheus ask the running proxy, by HTTP
  * on a Unix socket: GET and HEAD of /status, /metrics, /metrics/devices,
  * /healthz and /readyz. Actions are asked for by POST: /kick?label=, /reload,
- * /drain and /log?level=. Whoever may open the socket may do all that.
+ * /drain and /log?level=. Whoever may open the socket may do all that;
+ * by TCP, where that is wanted, whoever shows the token.
  *
  * Lives on the door's loop and never waits: what the workers know is asked of
  * them by letter (survey.h), and the answer is written when all have said it.
@@ -12,6 +13,7 @@
 
 #include "base/attr.h"
 #include "base/fault.h"
+#include "base/secret.h"
 #include "server/admin_pages.h"
 #include "server/survey.h"
 
@@ -24,8 +26,12 @@ struct admin;
 struct admin_config {
 	struct event_base *base;
 	const char *socket;
-	int inherited; /* a socket that may be that one already; -1: none.
-			  Taken over, also after an error */
+	int inherited;      /* a socket that may be that one already; -1: none.
+			       Taken over, also after an error */
+	const char *listen; /* for TCP, see admin_tcp.h; empty: none */
+	int inherited_tcp;
+	/* What clients by TCP have to show. */
+	const struct secret *(*token)(void *arg);
 	struct survey *survey;
 	/* Fills in all of <f> but its survey and label, and the time. */
 	void (*fill)(void *arg, struct admin_facts *f);
@@ -47,8 +53,9 @@ NODISCARD struct admin *admin_open(
 /* The files have been read again, and are in use or refused. NULL is fine. */
 void admin_reloaded(struct admin *a);
 
-/* Its listening socket, for a process that takes over. */
+/* Its listening sockets, for a process that takes over; -1: there is none. */
 int admin_socket(const struct admin *a);
+int admin_tcp_socket(const struct admin *a);
 
 /* Takes the socket away and drops all clients; NULL inside is fine. */
 void admin_free(struct admin **a);

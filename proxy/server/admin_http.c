@@ -1,5 +1,7 @@
 #include "server/admin_http.h"
 
+#include "base/secret.h"
+
 #include <assert.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -67,11 +69,25 @@ accept_none(struct admin_http *h)
 		(void)evconnlistener_disable(h->places[i].listener);
 }
 
+/* There may be a token in it. */
+static void
+wipe_input(struct admin_client *c)
+{
+	struct evbuffer *in = bufferevent_get_input(c->io);
+	size_t n = evbuffer_get_length(in);
+	unsigned char *bytes = n > 0 ? evbuffer_pullup(in, -1) : NULL;
+
+	if (bytes != NULL)
+		secret_wipe_bytes(bytes, n);
+	(void)evbuffer_drain(in, n);
+}
+
 static void
 client_free(struct admin_client *c)
 {
 	struct admin_http *h = c->http;
 
+	wipe_input(c);
 	LIST_REMOVE(c, next);
 	(void)event_del(&c->deadline);
 	bufferevent_free(c->io);
@@ -147,6 +163,13 @@ void
 admin_say(struct admin_client *c, const char *status, const char *text)
 {
 	say(c, status, "", text);
+}
+
+void
+admin_refuse_stranger(struct admin_client *c)
+{
+	say(c, "401 Unauthorized", "WWW-Authenticate: Bearer\r\n",
+	    "the token of [admin] token_file is missing, or another one");
 }
 
 void
@@ -275,10 +298,13 @@ on_read(struct bufferevent *io, void *arg)
 	if (n < 0)
 		n = 0;
 	head[n] = '\0';
-	if (strstr(head, "\r\n\r\n") != NULL)
+	if (strstr(head, "\r\n\r\n") != NULL) {
+		wipe_input(c);
 		serve(c, head);
-	else if (n == HEAD_MAX)
+	} else if (n == HEAD_MAX) {
 		refuse(c, "431 Request Header Fields Too Large");
+	}
+	secret_wipe_bytes(head, sizeof(head));
 }
 
 void

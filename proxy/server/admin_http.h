@@ -88,6 +88,9 @@ void admin_answer(struct admin_client *c, const char *status, const char *type,
 /* The same with one line of text for a person. */
 void admin_say(struct admin_client *c, const char *status, const char *text);
 
+/* 401: it has not shown the token. */
+void admin_refuse_stranger(struct admin_client *c);
+
 /* 405: only <methods>. */
 void admin_refuse_method(struct admin_client *c, const char *methods);
 

@@ -373,6 +373,14 @@ unready(void *arg)
 	return NULL;
 }
 
+static const struct secret *
+admin_token(void *arg)
+{
+	const struct server *s = arg;
+
+	return &s->settings->admin_token;
+}
+
 static bool
 kick(void *arg, const struct credential *entry)
 {
@@ -403,6 +411,9 @@ start_admin(struct server *s, struct fault *why)
 	    .base = s->base,
 	    .socket = s->at_start->admin_socket,
 	    .inherited = inherited_claim(&s->inherited, "admin"),
+	    .listen = s->at_start->admin_listen,
+	    .inherited_tcp = inherited_claim(&s->inherited, "admin-tcp"),
+	    .token = admin_token,
 	    .survey = s->survey,
 	    .fill = fill_facts,
 	    .unready = unready,
@@ -416,14 +427,16 @@ start_admin(struct server *s, struct fault *why)
 	if (!settings_want_admin(s->settings)) {
 		if (config.inherited >= 0)
 			(void)close(config.inherited);
+		if (config.inherited_tcp >= 0)
+			(void)close(config.inherited_tcp);
 		return true;
 	}
 	s->admin = admin_open(&config, &lack);
 	if (s->admin != NULL)
 		return true;
-	if (strcmp(path, ADMIN_SOCKET_DEFAULT) != 0)
-		return fault_set(
-		    why, lack.why, "[admin] socket = %s: %s", path, lack.text);
+	if (s->at_start->admin_listen[0] != '\0' ||
+	    strcmp(path, ADMIN_SOCKET_DEFAULT) != 0)
+		return fault_set(why, lack.why, "%s", lack.text);
 	log_write(LOG_WARNING, "admin_unavailable",
 	    "socket=\"%s\" detail=\"%s\" hint=\"or set [admin] socket to"
 	    " another path, or to none\"",

@@ -207,6 +207,9 @@ on_hand_over(evutil_socket_t signal, short what, void *arg)
 	if (s->admin != NULL)
 		sockets[n++] =
 		    (struct successor_socket){admin_socket(s->admin), "admin"};
+	if (s->admin != NULL && admin_tcp_socket(s->admin) >= 0)
+		sockets[n++] = (struct successor_socket){
+		    admin_tcp_socket(s->admin), "admin-tcp"};
 	for (unsigned i = 0;
 	     n < INHERITED_MAX && door_place(s->door, i, &places[i]); i++)
 		sockets[n++] =

@@ -5,6 +5,7 @@
 #include "settings/file.h"
 #include "settings/ini.h"
 #include "settings/no_proxy.h"
+#include "settings/secret_file.h"
 #include "settings/value.h"
 
 #include <assert.h>
@@ -663,6 +664,30 @@ check_admin_socket(const struct loading *l)
 		    ADMIN_SOCKET_MAX);
 }
 
+/* One address, with its port. */
+static void
+check_admin_listen(const struct loading *l)
+{
+	const char *at = l->s->admin_listen;
+	struct address address;
+	unsigned count;
+
+	if (at[0] == '\0')
+		return;
+	if (!address_read_list(at, 0, &address, 1, &count) || count != 1 ||
+	    ((struct sockaddr_in *)&address.storage)->sin_port == 0)
+		complain(l->to, l->path, l->lines[ROW_admin_listen],
+		    "listen: an address and a port are allowed, as in"
+		    " 127.0.0.1:9441, [::1]:9441");
+	if (!settings_want_admin(l->s))
+		complain(l->to, l->path, l->lines[ROW_admin_listen],
+		    "listen needs a socket too");
+	if (l->s->admin_token_file[0] == '\0')
+		complain(l->to, l->path, l->lines[ROW_admin_listen],
+		    "listen needs a token_file: whoever reaches the port may"
+		    " else end sessions");
+}
+
 /* What the table cannot say of a row. */
 static void
 check_rows(const struct loading *l)
@@ -683,6 +708,7 @@ check_rows(const struct loading *l)
 	check_listeners(l);
 	check_nameservers(l);
 	check_admin_socket(l);
+	check_admin_listen(l);
 	check_subprotocol(l, "subprotocol", s->cloud_subprotocol,
 	    l->lines[ROW_cloud_subprotocol]);
 	check_subprotocol(l, "subprotocol_3_1", s->cloud_subprotocol_3_1,
@@ -794,6 +820,34 @@ read_egress_password(const struct loading *l)
 		    "password_file: %s", why);
 }
 
+static const char *
+token_flaw(const struct secret *token)
+{
+	for (size_t i = 0; i < token->n; i++)
+		if (token->bytes[i] <= ' ' || token->bytes[i] >= 0x7f)
+			return "the token is one line of ASCII without blanks";
+	return token->n < ADMIN_TOKEN_MIN ? "the token has under 16 characters"
+					  : NULL;
+}
+
+static void
+read_admin_token(const struct loading *l)
+{
+	const char *path = l->s->admin_token_file;
+	struct secret *token = &l->s->admin_token;
+	const char *why;
+
+	if (path[0] == '\0')
+		return;
+	if (secret_file_read("", path, l->to, token, &why))
+		why = token_flaw(token);
+	if (why == NULL)
+		return;
+	secret_wipe(token);
+	complain(l->to, l->path, l->lines[ROW_admin_token_file],
+	    "token_file: %s", why);
+}
+
 /* The name is not shown: it may be the key, put there by mistake. */
 static void
 check_key_file(const struct loading *l)
@@ -837,6 +891,7 @@ load_all(struct loading *l)
 		if (l->to->errors == errors) {
 			check_together(l);
 			read_egress_password(l);
+			read_admin_token(l);
 			check_key_file(l);
 		}
 	}

@@ -10,6 +10,7 @@
 
 #include "base/attr.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "settings/complaints.h"
 #include "settings/contract.h"
 #include "settings/egress.h"
@@ -23,6 +24,7 @@
 enum {
 	SETTING_TEXT_MAX = 160,
 	NAMESERVERS_MAX = 3,
+	ADMIN_TOKEN_MIN = 16,  /* characters */
 	ADMIN_SOCKET_MAX = 107 /* what a Unix socket's address holds */
 };
 
@@ -107,6 +109,8 @@ X("log", "format",             FORMAT,    log_format,            "text", 0, 0, t
 X("log", "file",               PATH,      log_file,              "", 0, 0, false, "a file to log to instead of standard error; SIGUSR1 opens it again") \
 X("reload", "interval",        MS,        reload_interval_ms,    "10s", 0, 3600000, true, "how often to look whether a file has changed whose changes are not heard of, and reload then; 0: never watch any file") \
 X("admin", "socket",           TEXT,      admin_socket,          ADMIN_SOCKET_DEFAULT, 0, 0, false, "the Unix socket at which the running proxy can be asked; none: no such socket") \
+X("admin", "listen",           TEXT,      admin_listen,          "", 0, 0, false, "an address and a port at which the same can be asked by TCP, by whoever has the token, as 127.0.0.1:9441; empty: none") \
+X("admin", "token_file",       PATH,      admin_token_file,      "", 0, 0, true, "a file with the token for listen, which clients send as Authorization: Bearer TOKEN; a relative path starts at the folder of this file") \
 X("contract", "cloud",         CLOUD,     contract_cloud,        "aliyun", 0, 0, true, "whose rules hold: aliyun, or none for a broker that takes everything")
 
 /* The same; before them the keys of [listen], whose members here are those of
@@ -148,6 +152,7 @@ struct settings {
 	SETTINGS(X)
 	struct contract contract;
 	struct egress_environment egress_environment;
+	struct secret admin_token; /* what token_file holds; empty: none */
 };
 #undef X
 

@@ -1,8 +1,14 @@
 """What an administrator can do with the running proxy: by command, and by HTTP
 where nobody else can have it done."""
 
+import json
+import os
+import signal
+import socket
 import subprocess
 import tempfile
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -155,3 +161,97 @@ def test_not_ready_without_a_map(cloud, start, path, tmp_path):
         code, _, errors = run(path, "healthcheck", "--ready")
         assert code == 1 and "there is no devices.ini yet" in errors
         assert get(path, "/readyz")[0] == 503
+
+
+# ---- by TCP ----
+
+TOKEN = "correct-horse-battery"
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def by_tcp(cloud, start, path, port, tmp_path):
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    return start(cloud, cloud.device(), admin={
+        "socket": path, "listen": f"127.0.0.1:{port}",
+        "token_file": tmp_path / "token"})
+
+
+def ask(port, target, token=None, method="GET", headers=()):
+    """(status, body)"""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{target}", method=method,
+        headers=dict(headers))
+    if token is not None:
+        request.add_header("Authorization", token)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=TIMEOUT) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_token(by_tcp, port, path):
+    """Nothing without it, not even what is there."""
+    for token in (None, "", "Bearer", "Bearer ", f"Bearer {TOKEN}x",
+                  f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", TOKEN):
+        for target in ("/status", "/healthz", "/nowhere", "/kick"):
+            assert ask(port, target, token)[0] == 401
+        assert ask(port, "/drain", token, "POST")[0] == 401
+    right = f"Bearer {TOKEN}"
+    assert ask(port, "/healthz", right) == (200, "ok\n")
+    assert json.loads(ask(port, "/status", right)[1])["pid"] == by_tcp.pid
+    assert ask(port, "/reload", right, "POST")[0] == 200
+    assert ask(port, "/reload", right, "POST",
+               {"Origin": "http://127.0.0.1"})[0] == 403
+    # the owner's socket needs none
+    assert get(path, "/healthz")[0] == 200
+    assert TOKEN not in by_tcp.raw_log()
+
+
+def test_another_token(by_tcp, port, path, tmp_path):
+    """It is read again with the other files."""
+    (tmp_path / "token").write_text("another-token-of-ours")
+    assert run(path, "reload")[0] == 0
+    assert ask(port, "/healthz", f"Bearer {TOKEN}")[0] == 401
+    assert ask(port, "/healthz", "Bearer another-token-of-ours")[0] == 200
+
+
+def test_handed_over(by_tcp, port):
+    """The port goes to a new process as the others do."""
+    right = f"Bearer {TOKEN}"
+    by_tcp.signal(signal.SIGUSR2)
+    pid = int(by_tcp.wait_log("handed_over")["pid"])
+    try:
+        assert json.loads(ask(port, "/status", right)[1])["pid"] == pid
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    by_tcp.wait()
+
+
+@pytest.mark.parametrize("admin, text", [
+    ({"listen": "127.0.0.1:9441"}, "listen needs a token_file"),
+    ({"listen": "localhost:9441"}, "an address and a port"),
+    ({"listen": "127.0.0.1"}, "an address and a port"),
+    ({"token_file": "nowhere"}, "token_file: "),
+    ({"token_file": "short"}, "under 16 characters"),
+    ({"token_file": "blank"}, "without blanks"),
+    ({"listen": "127.0.0.1:9441", "socket": "none"}, "needs a socket")])
+def test_settings_that_cannot_be(cloud, start, tmp_path, admin, text):
+    (tmp_path / "short").write_text("x" * 15)
+    (tmp_path / "blank").write_text("x" * 15 + " y")
+    admin = {"socket": "/nowhere", **admin}
+    proxy = Proxy(tmp_path, [cloud.device()],
+                  start.settings(cloud, {"admin": admin}))
+    proxy.start()
+    code = proxy.wait()
+    proxy.kill()
+    assert code == 3 and text in proxy.raw_log()
