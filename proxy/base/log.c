@@ -44,6 +44,14 @@ static atomic_int threshold = LOG_INFO;
 static atomic_bool overruled;
 static atomic_int format = LOG_TEXT;
 
+/* Devices with a level for now; 0: a free place. Those who write lines look
+   only while there is one, and may see a level a moment late. */
+static struct {
+	atomic_uint_least64_t device;
+	atomic_int level;
+} chosen[LOG_DEVICES_MAX];
+static atomic_int chosen_count;
+
 /* Where lines go. The file, once it is there, keeps its descriptor: another one
    is put under the same number. */
 static atomic_int output = STDERR_FILENO;
@@ -92,6 +100,60 @@ log_overrule(enum log_level level)
 {
 	atomic_store_explicit(&overruled, true, memory_order_relaxed);
 	log_set_level(level);
+}
+
+static int
+place_of(uint64_t device)
+{
+	for (int i = 0; i < LOG_DEVICES_MAX; i++)
+		if (atomic_load_explicit(
+			&chosen[i].device, memory_order_acquire) == device)
+			return i;
+	return -1;
+}
+
+bool
+log_set_level_of(uint64_t device, enum log_level level)
+{
+	int at = place_of(device);
+
+	if (at < 0) {
+		at = place_of(0);
+		if (at < 0)
+			return false;
+		atomic_fetch_add(&chosen_count, 1);
+	}
+	atomic_store(&chosen[at].level, (int)level);
+	atomic_store_explicit(&chosen[at].device, device, memory_order_release);
+	return true;
+}
+
+void
+log_forget_level_of(uint64_t device)
+{
+	int at = place_of(device);
+
+	if (at < 0)
+		return;
+	atomic_store(&chosen[at].device, 0);
+	atomic_fetch_sub(&chosen_count, 1);
+}
+
+/* Up to where lines about that device are written. */
+static int
+level_of(const struct log_own *own)
+{
+	int at = -1;
+
+	if (own->device != 0 &&
+	    atomic_load_explicit(&chosen_count, memory_order_relaxed) > 0)
+		at = place_of(own->device);
+	if (at >= 0)
+		return atomic_load_explicit(
+		    &chosen[at].level, memory_order_relaxed);
+	if (own->set && !atomic_load_explicit(&overruled, memory_order_relaxed))
+		return (int)own->level;
+	return atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
 bool
@@ -388,9 +450,7 @@ log_write_for(const struct log_own *own, enum log_level level,
 {
 	va_list ap;
 
-	if (own->set && !atomic_load_explicit(&overruled, memory_order_relaxed)
-		? level > own->level
-		: !log_enabled(level))
+	if ((int)level > level_of(own))
 		return;
 	va_start(ap, fmt);
 	write_line(level, event, fmt, ap);

@@ -55,7 +55,18 @@ bool log_enabled(enum log_level level);
 struct log_own {
 	bool set;
 	enum log_level level;
+	uint64_t device; /* which one it is, for log_set_level_of(); 0: none */
 };
+
+enum { LOG_DEVICES_MAX = 16 };
+
+/* From now on lines about <device>, which is not 0, are written up to <level>,
+   whatever else is said; at most LOG_DEVICES_MAX devices: false, there are too
+   many. One thread at a time. */
+NODISCARD bool log_set_level_of(uint64_t device, enum log_level level);
+
+/* No more. */
+void log_forget_level_of(uint64_t device);
 
 /* As log_set_level(), and from now on no device has a level of its own. */
 void log_overrule(enum log_level level);

@@ -31,8 +31,7 @@ ask(const struct cli_options *o, const char *method, const char *target,
 	if (status == 200)
 		(void)fputs(answer.body, stdout);
 	else
-		cli_tell(
-		    "%.*s", (int)strcspn(answer.body, "\n"), answer.body);
+		cli_tell("%.*s", (int)strcspn(answer.body, "\n"), answer.body);
 	free(answer.body);
 	if (status == 200)
 		return CLI_OK;
@@ -74,7 +73,21 @@ drain(const struct cli_options *o)
 static enum cli_exit
 set_log_level(const struct cli_options *o)
 {
-	return ask_with(o, "/log?level=", o->operand);
+	char target[TARGET_MAX];
+	size_t n;
+
+	if (o->operand_count > 2)
+		return cli_misused(
+		    &cli_log, "log: unexpected argument '%s'", o->operands[2]);
+	if (o->operand_count < 2)
+		return ask_with(o, "/log?level=", o->operand);
+	n = (size_t)snprintf(target, sizeof(target), "/log?level=");
+	if (!admin_encode(o->operand, target + n, TARGET_MAX / 2 - n)) {
+		cli_tell("'%s' is too long", o->operand);
+		return CLI_FAILED;
+	}
+	strcat(target, "&label=");
+	return ask_with(o, target, o->operands[1]);
 }
 
 static enum cli_exit
@@ -125,7 +138,8 @@ WHO OPTIONS_HELP;
 
 static const char log_help[] =
 "Sets how much the running proxy logs: error, warning, notice, info or debug,\n"
-"until it reads its files again.\n"
+"until it reads its files again. With LABEL only of that device, until the LEVEL\n"
+"default is set for it.\n"
 WHO OPTIONS_HELP;
 
 static const char health_help[] =
@@ -165,7 +179,8 @@ const struct cli_command cli_drain = {
 const struct cli_command cli_log = {
     .name = "log",
     .summary = "set how much the running proxy logs",
-    .operand = "LEVEL",
+    .operand = "LEVEL [LABEL]",
+    .operand_repeats = true,
     .options = options,
     .help = log_help,
     .run = set_log_level,

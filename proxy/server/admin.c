@@ -191,25 +191,60 @@ drain(struct admin *a, struct admin_client *c, const struct page *page)
 	admin_say(c, "200 OK", "sessions are ended in order, then the proxy");
 }
 
+/* LOG_LEVEL_COUNT: none has that name. */
+static int
+level_named(const char *word)
+{
+	int i = 0;
+
+	while (i < LOG_LEVEL_COUNT &&
+	       strcmp(log_level_word((enum log_level)i), word) != 0)
+		i++;
+	return i;
+}
+
+static void
+set_device_level(
+    struct admin *a, struct admin_client *c, const char *word, int level)
+{
+	const struct credential *entry = entry_of(a, c);
+
+	if (entry == NULL)
+		return;
+	if (strcmp(word, "default") == 0) {
+		log_forget_level_of(entry->log.device);
+	} else if (!log_set_level_of(
+		       entry->log.device, (enum log_level)level)) {
+		admin_say(c, "409 Conflict",
+		    "too many devices have a level for now; end that of"
+		    " another one (default)");
+		return;
+	}
+	log_write(
+	    LOG_NOTICE, "log_level", "level=%s label=%s", word, entry->label);
+	admin_say(c, "200 OK", "for that device, until it is default again");
+}
+
 static void
 set_log_level(struct admin *a, struct admin_client *c, const struct page *page)
 {
-	const char *word = admin_question(c)->level;
+	const struct admin_question *q = admin_question(c);
+	bool of_device = q->argument[0] != '\0';
+	int level = level_named(q->level);
 
-	(void)a;
 	(void)page;
-	for (int i = 0; i < LOG_LEVEL_COUNT; i++) {
-		enum log_level level = (enum log_level)i;
-
-		if (strcmp(log_level_word(level), word) != 0)
-			continue;
-		log_set_level(level);
-		log_write(LOG_NOTICE, "log_level", "level=%s", word);
+	if (level == LOG_LEVEL_COUNT &&
+	    !(of_device && strcmp(q->level, "default") == 0)) {
+		admin_say(c, "400 Bad Request",
+		    "the level is error, warning, notice, info or debug; of a"
+		    " device also default");
+	} else if (of_device) {
+		set_device_level(a, c, q->level, level);
+	} else {
+		log_set_level((enum log_level)level);
+		log_write(LOG_NOTICE, "log_level", "level=%s", q->level);
 		admin_say(c, "200 OK", "until files are read again");
-		return;
 	}
-	admin_say(c, "400 Bad Request",
-	    "the level is error, warning, notice, info or debug");
 }
 
 static const struct page pages[] = {
@@ -466,9 +501,9 @@ open_tcp(struct admin *a, struct fault *why)
 	}
 	a->tcp = admin_tcp_open(
 	    config->listen, config->inherited_tcp, ADMIN_BACKLOG, &lack);
-	return a->tcp >= 0 || fault_set(why, lack.why,
-				  "[admin] listen = %s: %s", config->listen,
-				  lack.text);
+	return a->tcp >= 0 ||
+	       fault_set(why, lack.why, "[admin] listen = %s: %s",
+		   config->listen, lack.text);
 }
 
 static bool

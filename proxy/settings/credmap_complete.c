@@ -1,6 +1,7 @@
 #include "settings/credmap_parts.h"
 
 #include "base/escape.h"
+#include "base/fnv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,6 +130,18 @@ check_proof(struct loading *l, const struct credential *c)
 		    c->label != NULL ? c->label : "?");
 }
 
+/* The same for the same device in every map. */
+static uint64_t
+number_of(const struct credential *c)
+{
+	uint64_t hash = fnv_begin();
+
+	if (c->product_key == NULL || c->device_name == NULL)
+		return 0;
+	hash = fnv_add_text(hash, span_of_string(c->product_key));
+	return fnv_add_text(hash, span_of_string(c->device_name));
+}
+
 /* Fills in what a device has from its product and from the settings. */
 static void
 complete_device(struct loading *l, struct credential *c,
@@ -162,6 +175,7 @@ complete_device(struct loading *l, struct credential *c,
 	c->clean_session =
 	    giver(KEY_clean_session, own, p, defaults)->clean_session;
 	c->log = giver(KEY_log_level, own, p, defaults)->log;
+	c->log.device = number_of(c);
 #define X(x, name, first, second, third, what)                                 \
 	c->policies.name = giver(KEY_##name, own, p, defaults)->policies.name;
 	POLICIES(X, )

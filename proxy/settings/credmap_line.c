@@ -591,7 +591,7 @@ credmap_line_log_level(
 		enum log_level level = (enum log_level)i;
 
 		if (strcmp(value, log_level_word(level)) == 0) {
-			*out = (struct log_own){true, level};
+			*out = (struct log_own){.set = true, .level = level};
 			return;
 		}
 	}

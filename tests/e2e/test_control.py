@@ -123,6 +123,29 @@ def test_log_level(cloud, start, dial, path):
     assert code == 1 and "debug" in errors
 
 
+def test_log_level_of_a_device(cloud, start, dial, path):
+    """Over connections and reloads, and of no other one."""
+    entry, other = cloud.device(), cloud.device()
+    proxy = start(cloud, entry, other, admin={"socket": path},
+                  log={"level": "notice"})
+    assert run(path, "log", "info", entry["label"])[0] == 0
+    assert run(path, "reload")[0] == 0
+    for count in (1, 2):
+        for one in (other, entry):
+            with dial(proxy) as device:
+                device.log_in(one["label"])
+        proxy.wait_log("session_end", label=entry["label"], count=count)
+    assert not proxy.logs(label=other["label"])
+    assert run(path, "log", "default", entry["label"])[0] == 0
+    dial(proxy).log_in(entry["label"])
+    knock(dial(proxy), "heard")
+    proxy.wait_log("device_refused", client_id="heard")
+    assert len(proxy.logs("session_up", label=entry["label"])) == 2
+    for wrong in (("loud", entry["label"]), ("info", "nobody"), ("default",)):
+        assert run(path, "log", *wrong)[0] == 1
+    assert run(path, "log", "info", "a", "b")[0] == 2
+
+
 def test_only_who_means_it(cloud, start, path):
     """No GET, no page of a browser, no name that was made to lead here."""
     proxy = start(cloud, cloud.device(), admin={"socket": path})

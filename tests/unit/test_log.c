@@ -170,10 +170,11 @@ test_a_level_of_its_own(void **state)
 			assert_int_equal(
 			    is_written_for(p, &none, level), i <= all);
 			for (int at = 0; at < LOG_LEVEL_COUNT; at++)
-				assert_int_equal(is_written_for(p,
-						     &(struct log_own){true,
-							 (enum log_level)at},
-						     level),
+				assert_int_equal(
+				    is_written_for(p,
+					&(struct log_own){.set = true,
+					    .level = (enum log_level)at},
+					level),
 				    i <= at);
 		}
 	}
@@ -291,12 +292,39 @@ test_the_journal(void **state)
 	assert_memory_equal(p->text, "time=", 5);
 }
 
+/* What an administrator has chosen for a device goes before both. */
+static void
+test_a_level_for_now(void **state)
+{
+	static const struct log_own own = {
+	    .set = true, .level = LOG_ERROR, .device = 7};
+	static const struct log_own other = {.device = 8};
+	struct pipe *p = *state;
+
+	log_set_level(LOG_WARNING);
+	assert_true(log_set_level_of(7, LOG_DEBUG));
+	assert_true(is_written_for(p, &own, LOG_DEBUG));
+	assert_false(is_written_for(p, &other, LOG_NOTICE));
+	assert_true(log_set_level_of(7, LOG_NOTICE));
+	assert_false(is_written_for(p, &own, LOG_INFO));
+	log_forget_level_of(7);
+	log_forget_level_of(7);
+	assert_false(is_written_for(p, &own, LOG_WARNING));
+	for (uint64_t i = 1; i <= LOG_DEVICES_MAX; i++)
+		assert_true(log_set_level_of(i, LOG_DEBUG));
+	assert_false(log_set_level_of(LOG_DEVICES_MAX + 1, LOG_DEBUG));
+	assert_true(is_written_for(p, &other, LOG_DEBUG));
+	for (uint64_t i = 1; i <= LOG_DEVICES_MAX; i++)
+		log_forget_level_of(i);
+	assert_false(is_written_for(p, &other, LOG_DEBUG));
+}
+
 /* The last of all tests: nothing takes it back. */
 static void
 test_overruled(void **state)
 {
-	static const struct log_own debug = {true, LOG_DEBUG};
-	static const struct log_own error = {true, LOG_ERROR};
+	static const struct log_own debug = {.set = true, .level = LOG_DEBUG};
+	static const struct log_own error = {.set = true, .level = LOG_ERROR};
 	struct pipe *p = *state;
 
 	log_overrule(LOG_WARNING);
@@ -510,6 +538,7 @@ main(void)
 	    log_test(test_a_line),
 	    log_test(test_levels),
 	    log_test(test_a_level_of_its_own),
+	    log_test(test_a_level_for_now),
 	    log_test(test_a_long_line_is_cut),
 	    log_test(test_a_json_object),
 	    log_test(test_a_long_json_object_is_cut),
