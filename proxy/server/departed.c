@@ -19,10 +19,10 @@ key_of(const char *product_key, const char *device_name)
 {
 	struct departed_device key = {0};
 
-	(void)stpncpy(
-	    key.product_key, product_key, sizeof(key.product_key) - 1);
-	(void)stpncpy(
-	    key.device_name, device_name, sizeof(key.device_name) - 1);
+	(void)snprintf(
+	    key.product_key, sizeof(key.product_key), "%s", product_key);
+	(void)snprintf(
+	    key.device_name, sizeof(key.device_name), "%s", device_name);
 	return key;
 }
 

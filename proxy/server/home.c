@@ -14,6 +14,7 @@
 
 #include <openssl/rand.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -445,11 +446,11 @@ static void
 name_row(struct survey_row *row, const char *label, const char *product_key,
     const char *device_name)
 {
-	(void)stpncpy(row->label, label, sizeof(row->label) - 1);
-	(void)stpncpy(
-	    row->product_key, product_key, sizeof(row->product_key) - 1);
-	(void)stpncpy(
-	    row->device_name, device_name, sizeof(row->device_name) - 1);
+	(void)snprintf(row->label, sizeof(row->label), "%s", label);
+	(void)snprintf(
+	    row->product_key, sizeof(row->product_key), "%s", product_key);
+	(void)snprintf(
+	    row->device_name, sizeof(row->device_name), "%s", device_name);
 }
 
 static void
@@ -571,10 +572,10 @@ home_kick(struct home *h, const struct credential *entry)
 	if (k == NULL)
 		return false;
 	k->letter.open = open_kick;
-	(void)stpncpy(
-	    k->product_key, entry->product_key, sizeof(k->product_key) - 1);
-	(void)stpncpy(
-	    k->device_name, entry->device_name, sizeof(k->device_name) - 1);
+	(void)snprintf(
+	    k->product_key, sizeof(k->product_key), "%s", entry->product_key);
+	(void)snprintf(
+	    k->device_name, sizeof(k->device_name), "%s", entry->device_name);
 	mailbox_post(h->mailbox, &k->letter);
 	return true;
 }

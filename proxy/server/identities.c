@@ -1,6 +1,7 @@
 #include "server/identities.h"
 
 #include <search.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,10 +24,10 @@ identity_key(const char *product_key, const char *device_name)
 {
 	struct identity key = {0};
 
-	(void)stpncpy(
-	    key.product_key, product_key, sizeof(key.product_key) - 1);
-	(void)stpncpy(
-	    key.device_name, device_name, sizeof(key.device_name) - 1);
+	(void)snprintf(
+	    key.product_key, sizeof(key.product_key), "%s", product_key);
+	(void)snprintf(
+	    key.device_name, sizeof(key.device_name), "%s", device_name);
 	return key;
 }
 
