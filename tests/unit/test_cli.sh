@@ -406,7 +406,7 @@ says err "$dir/own.sock"
 printf '[admin]\nsocket = none\n' >admin.ini
 expect 1 status --json --config admin.ini
 says err 'socket = none'
-expect 2 status pump-7
+expect 2 status pump-7 pump-8
 expect 2 status --devices devices.ini
 expect 3 check --config admin.ini --devices nowhere.ini
 printf '[admin]\nsocket = admin.sock\n' >admin.ini
