@@ -1,7 +1,10 @@
 """What Prometheus is told: how devices are, what they carry, and how the cloud
 does; as many series whatever the number of devices."""
 
+import re
+import shutil
 import ssl
+import subprocess
 import tempfile
 import time
 
@@ -10,6 +13,7 @@ import pytest
 import mqtt_raw as mqtt
 from cloud_process import topic_of
 from kernel import wait_until
+from proxy import ROOT
 from test_admin import get, get_metrics
 from test_hold import SWIFT, lose_link
 
@@ -165,3 +169,28 @@ def test_series_of_devices(cloud, start, dial, path):
     assert len(found) == 6
     # what has happened for the first time is new, devices are not
     assert len(get_metrics(path)) <= few + 2
+
+
+RULES = ROOT / "config" / "prometheus-rules.yml"
+
+
+def test_rules_are_about_what_there_is():
+    """Each name in the alerts is one that the proxy tells."""
+    told = (ROOT / "proxy/server/admin_metrics.c").read_text()
+    names = set(re.findall(r"mqtt_wss_proxy_(\w+)", RULES.read_text()))
+    assert len(names) > 5
+    for name in names:
+        assert f'"{name}"' in told, name
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool")
+def test_promtool(cloud, start, dial, path):
+    entry = cloud.device()
+    proxy = start(cloud, entry, admin={"socket": path})
+    dial(proxy).log_in(entry["label"])
+    subprocess.run(["promtool", "check", "rules", RULES], check=True)
+    for page in ("/metrics", "/metrics/devices"):
+        done = subprocess.run(
+            ["promtool", "check", "metrics"], input=get(path, page)[2],
+            text=True, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
