@@ -142,23 +142,40 @@ list_sessions(struct list *l, const struct survey_row **rows, size_t n)
 	return of_map;
 }
 
-/* The others, first in the order of the map; it is not gone through further
-   than there is room for what is found. */
+/* Those of the map that had one; returns how many. */
+static unsigned
+list_departed(struct list *l, const struct survey_row **rows, size_t n)
+{
+	unsigned told = 0;
+
+	for (size_t i = 0; i < n && told < ADMIN_OFFLINE_MAX; i++) {
+		const struct credential *entry = credmap_by_identity(
+		    l->f->devices, rows[i]->product_key, rows[i]->device_name);
+
+		if (entry == NULL || rows[i]->now.presence != PRESENCE_OFFLINE)
+			continue;
+		told++;
+		add_to_list(l, entry, rows[i]);
+	}
+	return told;
+}
+
+/* And those of which nothing is known, in the order of the map, which is not
+   gone through further than there is room for what is found. */
 static void
-list_offline(struct list *l, const struct survey_row **rows, size_t n)
+list_unseen(
+    struct list *l, const struct survey_row **rows, size_t n, unsigned told)
 {
 	size_t all = credmap_count(l->f->devices);
-	unsigned told = 0;
 
 	for (size_t i = 0; i < all && told < ADMIN_OFFLINE_MAX; i++) {
 		const struct credential *entry = credmap_at(l->f->devices, i);
-		const struct survey_row *row = survey_find(
-		    rows, n, entry->product_key, entry->device_name);
 
-		if (row != NULL && row->now.presence != PRESENCE_OFFLINE)
+		if (survey_find(rows, n, entry->product_key,
+			entry->device_name) != NULL)
 			continue;
 		told++;
-		add_to_list(l, entry, row);
+		add_to_list(l, entry, NULL);
 	}
 }
 
@@ -216,7 +233,7 @@ add_devices(struct text *out, const struct admin_facts *f)
 		text_add(out, "]");
 	} else {
 		of_map = list_sessions(&l, rows, n);
-		list_offline(&l, rows, n);
+		list_unseen(&l, rows, n, list_departed(&l, rows, n));
 		text_add(out, "],\"offline\":%zu",
 		    credmap_count(f->devices) - of_map);
 	}

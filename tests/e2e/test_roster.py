@@ -176,3 +176,23 @@ def test_watch(cloud, start, path):
         proxy.stop()
         _, errors = watching.communicate(timeout=30)
         assert watching.returncode == 1 and path in errors
+
+
+def test_many_that_are_not_here(cloud, start, dial, path):
+    """Bounded; why somebody has left goes before who was never here."""
+    entries = [{"label": f"many-{number}", "product_key": "a1B2c3D4e5F",
+                "device_name": f"many-{number}", "region": "cn-shanghai",
+                "device_secret": "0" * 32} for number in range(1200)]
+    entry = cloud.device()
+    proxy = start(cloud, *entries, entry, admin={"socket": path})
+    told = get_status(path)
+    assert (len(told["devices"]), told["offline"]) == (1000, 1201)
+    with dial(proxy) as device:
+        device.log_in(entry["label"])
+        assert len(get_status(path)["devices"]) == 1001
+    proxy.wait_log("session_end")
+    wait_until(lambda: get_status(path)["offline"] == 1201)
+    told = get_status(path)["devices"]
+    assert len(told) == 1000
+    assert told[0]["label"] == entry["label"]
+    assert told[0]["reason"] == "device_closed"
