@@ -170,7 +170,8 @@ admin_ask(const char *path, const char *method, const char *target,
 	*out = (struct admin_answer){0};
 	if (fd < 0)
 		return unreachable(why, path, errno);
-	ok = send_request(fd, method, target) && receive(fd, is_action ? ACTION_WAIT_S : WAIT_S, &out->body);
+	ok = send_request(fd, method, target) &&
+	     receive(fd, is_action ? ACTION_WAIT_S : WAIT_S, &out->body);
 	error = errno;
 	(void)close(fd);
 	if (ok && take_body(out->body, &out->status))

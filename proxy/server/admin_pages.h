@@ -36,8 +36,8 @@ struct admin_facts {
 
 /*
  * /status: one JSON object and a line end. Of the devices that have a session
- * all are told, of the others of the map ADMIN_OFFLINE_MAX, first those of which
- * it is known why they have left.
+ * all are told, of the others of the map ADMIN_OFFLINE_MAX, first those of
+ * which it is known why they have left.
  */
 void admin_write_status(struct text *out, const struct admin_facts *f);
 
