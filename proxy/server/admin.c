@@ -221,7 +221,7 @@ set_device_level(
 		return;
 	}
 	log_write(
-	    LOG_NOTICE, "log_level", "level=%s label=%s", word, entry->label);
+	    LOG_NOTICE, "log_level", "to=%s label=%s", word, entry->label);
 	admin_say(c, "200 OK", "for that device, until it is default again");
 }
 
@@ -242,7 +242,7 @@ set_log_level(struct admin *a, struct admin_client *c, const struct page *page)
 		set_device_level(a, c, q->level, level);
 	} else {
 		log_set_level((enum log_level)level);
-		log_write(LOG_NOTICE, "log_level", "level=%s", q->level);
+		log_write(LOG_NOTICE, "log_level", "to=%s", q->level);
 		admin_say(c, "200 OK", "until files are read again");
 	}
 }
