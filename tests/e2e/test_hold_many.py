@@ -293,7 +293,7 @@ def test_cloud_that_is_down_for_longer(own_cloud, start):
                 with to_proxy(device.role) as client:
                     client.send_connect(device.entry["label"],
                                         device.role.level)
-                    assert client.connack().code in (3, 0x89, 0x97), device
+                    assert client.connack().code in (3, 0x88, 0x97), device
         sweeps = itertools.count(1)
         wait_until(lambda: next(sweeps) and site.come_back(
             to_proxy, to_broker) == DEVICES)

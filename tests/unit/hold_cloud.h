@@ -15,7 +15,7 @@ cloud_puts(struct span packet)
 	static uint8_t frame[WS_HEADER_MAX + 64 * 1024];
 	size_t cut = one_in(4) ? below((unsigned)packet.n) : packet.n;
 	enum ws_opcode opcode = WS_BINARY;
-	struct span piece;
+	struct span piece = {NULL, 0};
 
 	do {
 		assert_true(span_take(&packet, cut, &piece));

@@ -174,8 +174,7 @@ test_many_subscribes(void **state)
 	static const uint8_t codes[100];
 	struct life *l = *state;
 
-	adapt_login(
-	    l, 4, STORE "filters_per_subscribe = 0\ntopic_max = 0\n");
+	adapt_login(l, 4, STORE "filters_per_subscribe = 0\ntopic_max = 0\n");
 	for (uint16_t id = 1; id <= FIT + 1; id++) {
 		device_says(
 		    l, PACKET(.header.type = MQTT_SUBSCRIBE, .qos = 1,
