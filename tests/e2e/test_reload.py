@@ -13,7 +13,7 @@ from proxy import FRUGAL
 @pytest.fixture
 def site(cloud, start, dial):
     """(proxy, entries, devices online); three of them."""
-    entries = [cloud.device(on_link_loss="close") for _ in range(3)]
+    entries = [cloud.device() for _ in range(3)]
     proxy = start(cloud, *entries)
     devices = [dial(proxy) for _ in entries]
     for device, entry in zip(devices, entries):
