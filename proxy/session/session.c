@@ -145,6 +145,14 @@ session_free(struct session **sp)
 	*sp = NULL;
 }
 
+/* All holds, with the one that is not over. */
+static uint64_t
+held_ms(const struct session *s)
+{
+	return s->held_ms +
+	       (s->link_lost ? clock_mono_ms() - s->hold->began_ms : 0);
+}
+
 static void
 log_end(const struct session *s, const struct fault *why)
 {
@@ -174,7 +182,7 @@ log_end(const struct session *s, const struct fault *why)
 	    s->memory->retained.n, s->retained_sent,
 	    (unsigned long long)s->retained_dropped, s->refused,
 	    s->filters_refused, s->down_dropped_count, s->holds_count,
-	    (unsigned long long)s->held_ms, s->outbox.count, why->text,
+	    (unsigned long long)held_ms(s), s->outbox.count, why->text,
 	    reason_hint(why->why));
 }
 

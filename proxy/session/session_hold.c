@@ -181,7 +181,12 @@ begin(struct session *s, const struct fault *why)
 void
 session_go_on_holding(struct session *s, const struct fault *why)
 {
-	s->hold->why = *why;
+	/* that it was not dialled at all says nothing of what is wrong */
+	if (why->why == R_DIAL_BACKOFF || why->why == R_DIAL_RATE ||
+	    why->why == R_DIAL_QUEUE || why->why == R_CLOUD_BUSY)
+		s->hold->dials -= s->hold->dials > 0;
+	else
+		s->hold->why = *why;
 	SLOG(LOG_DEBUG, s, "dial_failed", "reason=%s detail=\"%s\"",
 	    reason_word(why->why), why->text);
 }
@@ -281,8 +286,13 @@ session_time_hold(struct session *s)
 	if (s->ended || s->hold == NULL)
 		return;
 	tv = in_ms(time_left_ms(s, clock_mono_ms()));
-	if (evtimer_add(&s->hold->deadline, &tv) != 0)
+	if (evtimer_add(&s->hold->deadline, &tv) != 0) {
 		session_end_for(s, R_OUT_OF_MEMORY, "for a timer");
+		return;
+	}
+	/* a reload ends the waits after failures */
+	if (evtimer_pending(&s->hold->dial, NULL))
+		session_dial_again(s);
 }
 
 void
