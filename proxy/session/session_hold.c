@@ -160,7 +160,9 @@ begin(struct session *s, const struct fault *why)
 	left_ms = time_left_ms(s, now_ms);
 	if (left_ms == 0 || !make_hold(s))
 		return false;
-	s->hold->began_ms = s->since_ms = now_ms;
+	s->hold->began_ms = now_ms;
+	if (!s->hold->device_is_gone)
+		s->since_ms = now_ms;
 	s->hold->dials = 0;
 	s->hold->why = *why;
 	tv = in_ms(left_ms);

@@ -171,6 +171,7 @@ move_in(struct session *s, const struct knock *k, const struct mqtt_connect *c,
 	memcpy(s->peer, k->peer, sizeof(s->peer));
 	s->address = k->address;
 	s->device_keep_alive_s = c->keep_alive_s;
+	s->wants_clean = c->clean;
 	buffer_free(&s->connect);
 	return buffer_append(&s->connect, first) &&
 	       (!c->has_will || session_keep_will(s, c)) &&

@@ -84,6 +84,7 @@ keep(struct session *s, const struct mqtt_connect *c)
 	size_t n;
 
 	s->will.qos = p.qos;
+	s->will.delay_s = 0; /* that of another connection, maybe */
 	if (take_properties(s, c->will_properties, &properties)) {
 		bound_delay(s, c);
 		p.properties = buffer_span(&properties);

@@ -8,6 +8,8 @@
 
 #define LEAVE SPAN_OF("\xe0\x00")
 #define CONNACK_4_PRESENT SPAN_OF("\x20\x02\x01\x00")
+#define CONNACK_5_PRESENT SPAN_OF("\x20\x03\x01\x00\x00")
+#define LASTS_10_S SPAN_OF("\x11\x00\x00\x00\x0a")
 #define SHUTTING_DOWN "\xe0\x02\x8b\x00"
 
 enum { BIG = 200 * 1000, HOLD_TIME_MS = 120 * 1000 };
@@ -71,9 +73,9 @@ resume(struct life *l, struct span connack)
 
 /* The device has another connection. */
 static void
-come_again(struct life *l)
+come_again_with(
+    struct life *l, const struct mqtt_connect *connect, struct span connack)
 {
-	const struct mqtt_connect *connect = lasting(adapt.level);
 	struct knock *k = calloc(1, sizeof(*k));
 	size_t n = mqtt_connect_size(connect);
 	uint8_t *to;
@@ -90,7 +92,13 @@ come_again(struct life *l)
 	(void)strcpy(k->peer, "127.0.0.1:1");
 	assert_true(network_read("127.0.0.1", &k->address));
 	assert_true(session_adopt(l->session, k));
-	device_gets(l, CONNACK_4_PRESENT);
+	device_gets(l, connack);
+}
+
+static void
+come_again(struct life *l)
+{
+	come_again_with(l, lasting(adapt.level), CONNACK_4_PRESENT);
 }
 
 /* ---- a link's last bytes ---- */
@@ -545,6 +553,154 @@ test_left_with_will(void **state)
 	assert_string_equal(life_reason(l), "device_left");
 }
 
+/* Nor does a will wait as long as the one of the CONNECT before. */
+static void
+test_back_with_another_will(void **state)
+{
+	struct mqtt_connect connect = *lasting(5);
+	struct life *l = *state;
+
+	connect.properties = LASTS_10_S;
+	connect.has_will = true;
+	connect.will_topic = SPAN_OF("t");
+	connect.will_payload = SPAN_OF("later");
+	connect.will_properties = SPAN_OF("\x18\x00\x00\x00\x05");
+	l->holds = true;
+	adapt.level = 5;
+	life_use(l, "aliyun", "will_5 = no\n");
+	assert_true(life_try_begin(l, &connect, SPAN_OF("")));
+	answer_login(l, CONNACK_5);
+	device_gets(l, CONNACK_5);
+	until(&l->rig, l->session->device.state == DEVICE_ONLINE);
+	lose_link(l);
+	connect.will_payload = SPAN_OF("now");
+	connect.will_properties = SPAN_OF("");
+	come_again_with(l, &connect, CONNACK_5_PRESENT);
+	resume(l, CONNACK_5);
+	lan_reset(&l->lan);
+	until(&l->rig, l->session->device.state == DEVICE_GONE);
+	assert_int_equal(l->session->will.state, WILL_NONE);
+	cloud_gets(l, publish(0, false, 0, "now"));
+	life_expect_dead(l);
+	assert_string_equal(life_reason(l), "device_lost");
+}
+
+/* One that has begun with Clean Start, and comes back without it, is waited for
+   when it is lost again. */
+static void
+test_back_without_clean_start(void **state)
+{
+	struct mqtt_connect connect = *lasting(5);
+	struct life *l = *state;
+
+	connect.properties = LASTS_10_S;
+	connect.clean = true;
+	l->holds = true;
+	adapt.level = 5;
+	life_use(l, "none", "");
+	assert_true(life_try_begin(l, &connect, SPAN_OF("")));
+	answer_login(l, CONNACK_5);
+	device_gets(l, CONNACK_5);
+	until(&l->rig, l->session->device.state == DEVICE_ONLINE);
+	lose_link(l);
+	connect.clean = false;
+	come_again_with(l, &connect, CONNACK_5_PRESENT);
+	lan_reset(&l->lan);
+	until(&l->rig,
+	    l->session == NULL || l->session->device.state == DEVICE_GONE);
+	assert_non_null(l->session);
+	come_again_with(l, &connect, CONNACK_5_PRESENT);
+	resume(l, CONNACK_5);
+	adapt_leave(l);
+}
+
+/* ---- what is counted ---- */
+
+static void
+subscribe(struct life *l, uint16_t id)
+{
+	cloud_gets(l, PACKET(.header.type = MQTT_SUBSCRIBE, .packet_id = id,
+			  .qos = 1, .payload = SPAN_OF("\x00\x01t\x01")));
+}
+
+/* However a SUBSCRIBE of our own ends, or does not, it is asked for until it is
+   answered, and not any more then. */
+static void
+test_restored_once(void **state)
+{
+	struct life *l = *state;
+	size_t before;
+
+	log_in_to_stay(l, 4, "none");
+	device_says(l, PACKET(.header.type = MQTT_SUBSCRIBE, .packet_id = 1,
+			   .qos = 1, .payload = SPAN_OF("\x00\x01t\x01")));
+	subscribe(l, 1);
+	cloud_says(l, SPAN_OF("\x90\x03\x00\x01\x01"));
+	device_gets(l, SPAN_OF("\x90\x03\x00\x01\x01"));
+	before = l->rig.loop->kept_bytes;
+	lose_link(l);
+	resume(l, CONNACK_4);
+	subscribe(l, 0xffff); /* without an answer */
+	lose_link(l);
+	come_again(l);
+	/* a login that is refused begins no session */
+	answer_login(l, SPAN_OF("\x20\x02\x00\x03"));
+	until(&l->rig, l->session->logins == 1);
+	cloud_reset(&l->cloud);
+	resume(l, CONNACK_4_PRESENT);
+	subscribe(l, 0xffff);
+	assert_int_equal(l->session->restoring, 1);
+	assert_int_equal(l->session->logins, 2);
+	cloud_says(l, SPAN_OF("\x90\x03\xff\xff\x01"));
+	until(&l->rig, l->session->subscribing.count == 0);
+	assert_int_equal(l->session->restoring, 0);
+	assert_int_equal(l->session->logins, 0);
+	assert_int_equal(l->rig.loop->kept_bytes, before);
+	lose_link(l);
+	resume(l, CONNACK_4_PRESENT);
+	assert_int_equal(l->session->logins, 0);
+	nothing_moves(l);
+	adapt_leave(l);
+	assert_int_equal(l->rig.loop->kept_bytes, 0);
+}
+
+/* Since when it does what is told of it. */
+static void
+test_since(void **state)
+{
+	struct life *l = *state;
+	struct session_report report;
+	uint64_t left_ms;
+
+	log_in_to_stay(l, 4, "none");
+	lose_link(l);
+	device_says(l, publish(1, false, 1, "m"));
+	until(&l->rig, l->session->outbox.count == 1);
+	left_ms = adapt.now_ms += 1000;
+	lan_reset(&l->lan);
+	until(&l->rig, l->session->device.state == DEVICE_GONE);
+	adapt.now_ms += 1000;
+	resume(l, CONNACK_4_PRESENT);
+	cloud_gets(l, publish(1, false, 1, "m"));
+	adapt.now_ms += 1000;
+	lose_link(l);
+	session_report(l->session, &report);
+	assert_int_equal(report.presence, PRESENCE_LEAVING);
+	assert_int_equal(report.since_ms, left_ms);
+	come_again(l);
+	session_report(l->session, &report);
+	assert_int_equal(report.presence, PRESENCE_HELD);
+	assert_int_equal(report.since_ms, adapt.now_ms);
+	adapt.now_ms += 1000;
+	resume(l, CONNACK_4_PRESENT);
+	session_report(l->session, &report);
+	assert_int_equal(report.presence, PRESENCE_ONLINE);
+	assert_int_equal(report.since_ms, adapt.now_ms);
+	session_free(&l->session);
+	device_memory_free(&l->memory);
+	cloud_hang_up(&l->cloud);
+}
+
 #define TEST(name)                                                             \
 	cmocka_unit_test_setup_teardown(name, adapt_set_up, adapt_tear_down)
 
@@ -573,6 +729,10 @@ main(void)
 	    TEST(test_broken_off),
 	    TEST(test_lost_in_a_message),
 	    TEST(test_left_with_will),
+	    TEST(test_back_with_another_will),
+	    TEST(test_back_without_clean_start),
+	    TEST(test_restored_once),
+	    TEST(test_since),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
