@@ -428,7 +428,7 @@ open_ask(struct letter *letter, void *arg)
 	answer->sessions = h->session_count;
 	answer->online = 0;
 	TAILQ_FOREACH (s, &h->sessions, next)
-		answer->online += s->accepted && !s->ended;
+		answer->online += session_presence(s) == PRESENCE_ONLINE;
 	mailbox_post(h->config.door, &answer->letter);
 }
 

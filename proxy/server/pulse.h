@@ -24,7 +24,7 @@ struct pulse_answer {
 	unsigned number;
 	bool asked;      /* and not answered yet */
 	size_t sessions; /* a worker's, and how many of them the cloud has */
-	size_t online;   /* accepted */
+	size_t online;   /* not those that are held */
 };
 
 struct pulse;
