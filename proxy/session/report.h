@@ -36,7 +36,9 @@ struct session_report {
 	uint16_t port;
 	uint8_t level;
 	char peer[PEER_TEXT];
-	enum reason reason; /* why it is held; R_NONE: it is not */
+	/* why it is held; else why its last session ended, if that is known,
+	   which session_report() does not say */
+	enum reason reason;
 	char detail[REPORT_DETAIL_MAX];
 	uint64_t up_packets, up_bytes;
 	uint64_t down_packets, down_bytes;

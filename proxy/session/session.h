@@ -157,11 +157,11 @@ struct session {
 	bool down_mid_packet;        /* the device has got a part of a packet */
 	bool down_dropped;           /* it does not get the one under way */
 	unsigned down_dropped_count; /* no rule maps them, or not asked for */
+	unsigned down_oversize;      /* of them: mapped, too big for it */
 	struct retained_due retained_due;
 	unsigned retained_sent;
-	unsigned down_oversize; /* of them: mapped, too big for it */
-	struct buffer gather;   /* the start of one that cannot be judged yet */
-	uint8_t *run;           /* in the scratch: bytes for the device */
+	struct buffer gather; /* the start of one that cannot be judged yet */
+	uint8_t *run;         /* in the scratch: bytes for the device */
 	size_t run_bytes;
 	struct traffic down;
 	/* over a lost link (session_hold.c) */
