@@ -137,7 +137,9 @@ test_refused_while_it_waits(void **state)
 	nothing_moves(l);
 	reload(l, "aliyun", "qos1_per_second = 1\nmessage_max = 5\n");
 	device_gets(l, answer(MQTT_PUBACK, 2, 0x97));
-	adapt_fire(l, &l->session->pace, 60 * 1000); /* its line */
+	/* its line; on a slow machine it was written when its turn came */
+	if (evtimer_pending(&l->session->pace, NULL))
+		adapt_fire(l, &l->session->pace, 60 * 1000);
 	assert_false(evtimer_pending(&l->session->pace, NULL));
 	adapt_leave(l);
 }
