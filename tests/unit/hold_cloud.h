@@ -329,7 +329,8 @@ cloud_greets(void)
 	struct cloud *c = &world.life.cloud;
 	char text[512];
 
-	if (memmem(buffer_span(&c->in).p, c->in.n, "\r\n\r\n", 4) == NULL)
+	if (c->in.n == 0 ||
+	    memmem(buffer_span(&c->in).p, c->in.n, "\r\n\r\n", 4) == NULL)
 		return;
 	put(&world.cloud.out, cloud_switching(c, text));
 	world.cloud.phase = LOGIN;
