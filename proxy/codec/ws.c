@@ -44,14 +44,13 @@ ws_header_write(uint8_t out[static WS_HEADER_MAX], enum ws_opcode opcode,
 
 void
 ws_mask_copy(uint8_t *to, const uint8_t *src, size_t n,
-    const uint8_t key[static WS_KEY_BYTES], uint64_t from)
+    const uint8_t key[static WS_KEY_BYTES])
 {
-	uint8_t turned[8]; /* the key, twice, as it stands at <from> */
+	uint32_t four;
 	uint64_t mask, block[2];
 
-	for (size_t i = 0; i < sizeof(turned); i++)
-		turned[i] = key[(from + i) % WS_KEY_BYTES];
-	memcpy(&mask, turned, sizeof(mask));
+	memcpy(&four, key, sizeof(four));
+	mask = (uint64_t)four << 32 | four;
 	/* blocks that fit one vector register, which the compiler then uses;
 	   by memcpy(), because neither side needs to be aligned */
 	for (; n >= sizeof(block); n -= sizeof(block)) {
@@ -62,8 +61,26 @@ ws_mask_copy(uint8_t *to, const uint8_t *src, size_t n,
 		src += sizeof(block);
 		to += sizeof(block);
 	}
-	for (size_t i = 0; i < n; i++)
-		to[i] = src[i] ^ turned[i % sizeof(turned)];
+	if (n >= sizeof(mask)) {
+		memcpy(block, src, sizeof(mask));
+		block[0] ^= mask;
+		memcpy(to, block, sizeof(mask));
+		src += sizeof(mask);
+		to += sizeof(mask);
+		n -= sizeof(mask);
+	}
+	if (n >= sizeof(four)) {
+		uint32_t half;
+
+		memcpy(&half, src, sizeof(half));
+		half ^= four;
+		memcpy(to, &half, sizeof(half));
+		src += sizeof(half);
+		to += sizeof(half);
+		n -= sizeof(half);
+	}
+	for (size_t i = 0; i < n; i++) /* fewer than four */
+		to[i] = src[i] ^ key[i];
 }
 
 size_t
@@ -76,7 +93,7 @@ ws_control_write(uint8_t *out, enum ws_opcode opcode, struct span payload,
 	assert(payload.n <= WS_CONTROL_MAX);
 	n = ws_header_write(header, opcode, true, payload.n, key);
 	memcpy(out, header, n);
-	ws_mask_copy(out + n, payload.p, payload.n, key, 0);
+	ws_mask_copy(out + n, payload.p, payload.n, key);
 	return n + payload.n;
 }
 

@@ -47,12 +47,11 @@ size_t ws_header_write(uint8_t out[static WS_HEADER_MAX], enum ws_opcode opcode,
     bool fin, uint64_t payload_bytes, const uint8_t key[static WS_KEY_BYTES]);
 
 /*
- * Copies <n> bytes, masked with <key> (5.3); <from> is where they begin in the
- * frame's payload, so that a payload can be masked in pieces. <to> and <src>
- * may be the same place, but not overlap otherwise.
+ * Copies the <n> bytes of a frame's payload, masked with <key> (5.3). <to> and
+ * <src> may be the same place, but not overlap otherwise.
  */
 void ws_mask_copy(uint8_t *to, const uint8_t *src, size_t n,
-    const uint8_t key[static WS_KEY_BYTES], uint64_t from);
+    const uint8_t key[static WS_KEY_BYTES]);
 
 /* Writes a whole masked control frame of at most WS_CONTROL_MAX payload bytes.
    Returns its size. <out> holds WS_HEADER_MAX + WS_CONTROL_MAX. */

@@ -90,12 +90,6 @@ link_state_word(enum link_state state)
 	return state_words[state];
 }
 
-bool
-link_is_open(const struct link *l)
-{
-	return l->state == LINK_LOGIN || l->state == LINK_UP;
-}
-
 uint64_t
 link_deadline_of(const struct link *l)
 {

@@ -127,6 +127,7 @@ struct link {
 	struct task again;
 	struct ws_reader reader;
 	struct buffer kept; /* frames the cloud has not taken yet */
+	bool framed;        /* in WebSocket frames; from LOGIN on */
 	bool readable;      /* nothing has said "no more" yet */
 	bool paused;        /* the owner takes no more for now */
 	bool deaf;          /* closing after an error: input is thrown away */
@@ -179,10 +180,18 @@ void link_put(
 void link_flush(struct link *l);
 
 /* True from on_open until it is closed or lost. */
-bool link_is_open(const struct link *l);
+static inline bool
+link_is_open(const struct link *l)
+{
+	return l->state == LINK_LOGIN || l->state == LINK_UP;
+}
 
 /* True while the link is open and keeps nothing: the owner may put more. */
-bool link_takes(const struct link *l);
+static inline bool
+link_takes(const struct link *l)
+{
+	return link_is_open(l) && l->kept.n == 0;
+}
 
 /* Accepted: from now on a ping is sent whenever nothing was written for
    <ping_interval_ms>, or for what was learned of the way (idle_cut.h). */

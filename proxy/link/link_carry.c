@@ -85,12 +85,6 @@ link_write_kept(struct link *l, struct fault *why)
 	return true;
 }
 
-static bool
-is_framed(const struct link *l)
-{
-	return transport_has_websocket(link_transport(l));
-}
-
 /* A control frame goes between our frames, only when none is kept. */
 static void
 put_control(struct link *l, enum ws_opcode opcode, struct span payload)
@@ -130,7 +124,7 @@ put_close(struct link *l)
 	if (!l->close_due || l->kept.n > 0)
 		return;
 	l->close_due = false;
-	if (is_framed(l))
+	if (l->framed)
 		put_control(
 		    l, WS_CLOSE, (struct span){payload, silent ? 0 : 2});
 	else
@@ -159,7 +153,7 @@ put_frame(struct link *l, enum ws_opcode opcode, struct span payload, bool ends)
 	if (!loop_mask_key(loop, key))
 		return false;
 	n = ws_header_write(out, opcode, ends, payload.n, key);
-	ws_mask_copy(out + n, payload.p, payload.n, key, 0);
+	ws_mask_copy(out + n, payload.p, payload.n, key);
 	loop->out_n += n + payload.n;
 	return true;
 }
@@ -181,7 +175,7 @@ link_put(struct link *l, enum ws_opcode opcode, struct span payload, bool ends)
 		if (!link_is_open(l))
 			return;
 	}
-	if (!is_framed(l)) {
+	if (!l->framed) {
 		if (payload.n > 0)
 			memcpy(loop->out + loop->out_n, payload.p, payload.n);
 		loop->out_n += payload.n;
@@ -198,12 +192,6 @@ link_flush(struct link *l)
 {
 	put_pong(l);
 	link_write_scratch(l);
-}
-
-bool
-link_takes(const struct link *l)
-{
-	return link_is_open(l) && l->kept.n == 0;
 }
 
 /* ---- reading ---- */
@@ -250,7 +238,7 @@ skim(struct link *l, struct span in)
 {
 	struct ws_event ev;
 
-	while (is_framed(l) && !l->deaf && !l->close_seen) {
+	while (l->framed && !l->deaf && !l->close_seen) {
 		enum parse found = ws_read(&l->reader, &in, &ev);
 
 		if (found == PARSE_MORE)
@@ -318,8 +306,7 @@ take_bare(struct link *l, struct span in)
 static enum verdict
 take_batch(struct link *l, struct span in, struct fault *why)
 {
-	enum verdict v =
-	    is_framed(l) ? take_frames(l, in, why) : take_bare(l, in);
+	enum verdict v = l->framed ? take_frames(l, in, why) : take_bare(l, in);
 
 	if (!link_is_open(l))
 		return STAY;
@@ -414,6 +401,7 @@ link_begin_login(struct link *l)
 
 	l->dialling->head = (struct buffer){0};
 	link_drop_dialling(l);
+	l->framed = transport_has_websocket(link_transport(l));
 	ws_reader_init(&l->reader, l->env->max_message_bytes);
 	l->close_code = WS_CLOSE_NONE;
 	if (l->env->governor != NULL)

@@ -190,14 +190,10 @@ loop_has_room(struct loop *loop, size_t n, enum loop_use use, struct task *t)
 }
 
 bool
-loop_mask_key(struct loop *loop, uint8_t key[static 4])
+loop_draw_keys(struct loop *loop)
 {
-	if (loop->keys_used == LOOP_KEY_POOL) {
-		if (RAND_bytes(loop->keys, LOOP_KEY_POOL) != 1)
-			return false;
-		loop->keys_used = 0;
-	}
-	memcpy(key, loop->keys + loop->keys_used, 4);
-	loop->keys_used += 4;
+	if (RAND_bytes(loop->keys, LOOP_KEY_POOL) != 1)
+		return false;
+	loop->keys_used = 0;
 	return true;
 }

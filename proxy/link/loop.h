@@ -113,7 +113,18 @@ loop_starves(const struct loop *loop, const struct task *t)
 	return t->queue == &loop->starved;
 }
 
-/* A fresh mask key from the CSPRNG (RFC 6455 5.3); false: it has failed. */
-NODISCARD bool loop_mask_key(struct loop *loop, uint8_t key[static 4]);
+/* Fills the pool of mask keys from the CSPRNG; false: it has failed. */
+NODISCARD bool loop_draw_keys(struct loop *loop);
+
+/* A fresh mask key (RFC 6455 5.3); false: there is none. */
+NODISCARD static inline bool
+loop_mask_key(struct loop *loop, uint8_t key[static 4])
+{
+	if (loop->keys_used == LOOP_KEY_POOL && !loop_draw_keys(loop))
+		return false;
+	memcpy(key, loop->keys + loop->keys_used, 4);
+	loop->keys_used += 4;
+	return true;
+}
 
 #endif
