@@ -4,24 +4,24 @@
 
 #include <assert.h>
 
-enum { QOS_1 = 0x2, QOS_BITS = 0x6, DUP = 0x8 };
-
-static bool
-flags_valid(uint8_t type, uint8_t flags)
-{
-	switch (type) {
-	case MQTT_PUBLISH:
-		/* MQTT-3.3.1-4, MQTT-3.3.1-2 */
-		return (flags & QOS_BITS) != QOS_BITS &&
-		       ((flags & DUP) == 0 || (flags & QOS_BITS) != 0);
-	case MQTT_PUBREL:
-	case MQTT_SUBSCRIBE:
-	case MQTT_UNSUBSCRIBE:
-		return (flags & ~DUP) == QOS_1;
-	default:
-		return flags == 0;
-	}
-}
+/* PUBLISH has all but QoS 3 (MQTT-3.3.1-4), and DUP at QoS 0 (MQTT-3.3.1-2);
+   PUBREL and its like are at QoS 1, with DUP or without. */
+enum { NO_FLAGS = 1 << 0, AT_QOS_1 = 1 << 0x2 | 1 << 0xa };
+const uint16_t mqtt_flags_allowed[16] = {[MQTT_CONNECT] = NO_FLAGS,
+    [MQTT_CONNACK] = NO_FLAGS,
+    [MQTT_PUBLISH] = 0x3c3f,
+    [MQTT_PUBACK] = NO_FLAGS,
+    [MQTT_PUBREC] = NO_FLAGS,
+    [MQTT_PUBREL] = AT_QOS_1,
+    [MQTT_PUBCOMP] = NO_FLAGS,
+    [MQTT_SUBSCRIBE] = AT_QOS_1,
+    [MQTT_SUBACK] = NO_FLAGS,
+    [MQTT_UNSUBSCRIBE] = AT_QOS_1,
+    [MQTT_UNSUBACK] = NO_FLAGS,
+    [MQTT_PINGREQ] = NO_FLAGS,
+    [MQTT_PINGRESP] = NO_FLAGS,
+    [MQTT_DISCONNECT] = NO_FLAGS,
+    [MQTT_AUTH] = NO_FLAGS};
 
 /*
  * The decoding of 1.5.5. PARSE_OK: <*bytes> is how many of <in> it took, and
@@ -44,7 +44,7 @@ varint_read(struct span in, uint32_t *value, size_t *bytes)
 }
 
 enum parse
-mqtt_header_read(struct span in, struct mqtt_header *out)
+mqtt_header_read_any(struct span in, struct mqtt_header *out)
 {
 	uint8_t first;
 	size_t length_bytes;
@@ -52,7 +52,7 @@ mqtt_header_read(struct span in, struct mqtt_header *out)
 
 	if (!span_take_u8(&in, &first))
 		return PARSE_MORE;
-	if (first >> 4 == 0 || !flags_valid(first >> 4, first & 0xf))
+	if ((mqtt_flags_allowed[first >> 4] >> (first & 0xf) & 1) == 0)
 		return PARSE_BAD;
 	got = varint_read(in, &out->remaining, &length_bytes);
 	if (got != PARSE_OK)

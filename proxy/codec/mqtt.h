@@ -44,6 +44,12 @@ struct mqtt_header {
 	size_t header_bytes; /* 2 to 5 */
 };
 
+/* For mqtt_header_read(): for each type the flags it may have, a bit for each
+   of the 16 values (2.1.3), and any header. */
+extern const uint16_t mqtt_flags_allowed[16];
+NODISCARD enum parse mqtt_header_read_any(
+    struct span in, struct mqtt_header *out);
+
 /*
  * Reads the fixed header at the start of <in>, which may be followed by
  * anything. PARSE_BAD: type 0, a remaining length of over four bytes, or flags
@@ -55,7 +61,19 @@ struct mqtt_header {
  * (3.1, section 2.1). AUTH is a type at every level here; whether it may appear
  * is for the session to say.
  */
-NODISCARD enum parse mqtt_header_read(struct span in, struct mqtt_header *out);
+NODISCARD static inline enum parse
+mqtt_header_read(struct span in, struct mqtt_header *out)
+{
+	/* in line for what most packets are: under 128 bytes, and in order */
+	if (in.n < 2 || in.p[1] > 0x7f ||
+	    (mqtt_flags_allowed[in.p[0] >> 4] >> (in.p[0] & 0xf) & 1) == 0)
+		return mqtt_header_read_any(in, out);
+	*out = (struct mqtt_header){.type = in.p[0] >> 4,
+	    .flags = in.p[0] & 0xf,
+	    .remaining = in.p[1],
+	    .header_bytes = 2};
+	return PARSE_OK;
+}
 
 /* Returns the 2 to 5 bytes written. <remaining> at most MQTT_REMAINING_MAX. */
 size_t mqtt_header_write(uint8_t out[static MQTT_HEADER_MAX],

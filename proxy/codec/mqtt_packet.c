@@ -290,7 +290,7 @@ check_header(const struct reader *r, const struct mqtt_packet *p)
 }
 
 /* The fixed header; then r->in is what is there of the bytes behind it. */
-static enum parse
+static inline enum parse
 read_header(struct reader *r, struct mqtt_packet *out)
 {
 	struct mqtt_header *h = &out->header;
@@ -337,7 +337,7 @@ check_publish_properties(const struct reader *r, const struct mqtt_packet *p)
 		   mqtt_topic_name_flaw(found.text, r->level));
 }
 
-static bool
+static inline bool
 read_publish_head(struct reader *r, struct mqtt_packet *out)
 {
 	uint16_t n = 0;
@@ -578,13 +578,21 @@ reader_of(
 	    .why = why};
 }
 
+/* All fields but those of CONNECT and CONNACK, which have readers that set
+   them: they are most of the bytes, and most packets are neither. */
+static void
+clear(struct mqtt_packet *p)
+{
+	memset(p, 0, offsetof(struct mqtt_packet, connect));
+}
+
 bool
 mqtt_packet_read(struct span packet, uint8_t level, enum mqtt_direction from,
     struct mqtt_packet *out, struct fault *why)
 {
 	struct reader r = reader_of(packet, level, from, why);
 
-	*out = (struct mqtt_packet){0};
+	clear(out);
 	switch (read_header(&r, out)) {
 	case PARSE_MORE:
 		return bad(&r, "the fixed header is cut short");
@@ -607,7 +615,7 @@ mqtt_publish_head_read(struct span start, uint8_t level,
 	struct reader r = reader_of(start, level, from, why);
 	enum parse got;
 
-	*out = (struct mqtt_packet){0};
+	clear(out);
 	*head_bytes = 0;
 	got = read_header(&r, out);
 	if (got != PARSE_OK)
