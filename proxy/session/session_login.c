@@ -351,15 +351,14 @@ session_take_connack(struct session *s, struct span packet)
 }
 
 const char *
-session_auth_flaw(const struct session *s, const struct mqtt_packet *packet)
+session_login_auth_flaw(
+    const struct session *s, const struct mqtt_packet *packet)
 {
 	enum { CONTINUE = 0x18 };
 	bool is_auth = packet->header.type == MQTT_AUTH;
-	bool accepts =
-	    packet->header.type == MQTT_CONNACK && packet->connack.code == 0;
 	struct mqtt_property method;
 
-	if (!is_auth && !accepts)
+	if (!is_auth && packet->connack.code != 0)
 		return NULL;
 	if (mqtt_property_find(
 		is_auth ? packet->properties : packet->connack.properties,

@@ -39,8 +39,18 @@ void session_take_connack(struct session *s, struct span packet);
  * What an AUTH or an accepting CONNACK, read already, breaks of the extended
  * authentication that the CONNECT has begun, or has not (4.12); NULL: nothing.
  */
-const char *session_auth_flaw(
+const char *session_login_auth_flaw(
     const struct session *s, const struct mqtt_packet *packet);
+
+/* The same of any packet: the others break nothing. */
+static inline const char *
+session_auth_flaw(const struct session *s, const struct mqtt_packet *packet)
+{
+	if (packet->header.type != MQTT_AUTH &&
+	    packet->header.type != MQTT_CONNACK)
+		return NULL;
+	return session_login_auth_flaw(s, packet);
+}
 
 /* One packet as one message, in as many fragments as it takes. */
 void session_put_message(struct session *s, struct span packet);
@@ -208,8 +218,8 @@ bool session_objects(const struct session *s, const struct mqtt_packet *p,
    have set a topic alias that others need (MQTT 5 3.3.2.3.4). */
 bool session_breaks_aliases(const struct credential *entry);
 /* A PUBLISH of the device, of <total> bytes, of which <first> are here; its
-   head is among them. False: it has to wait. */
-bool session_take_publish(struct session *s, const struct mqtt_packet *p,
+   head is among them. False: it has to wait. <p> is not to be used again. */
+bool session_take_publish(struct session *s, struct mqtt_packet *p,
     struct span first, uint64_t total);
 void session_take_publish_piece(struct session *s, struct span piece);
 /* True when the cloud takes retained messages of this device. */

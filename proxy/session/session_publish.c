@@ -240,9 +240,9 @@ session_takes_retain(const struct session *s)
 	return s->level >= 5 ? c->retain_5 : c->retain_3;
 }
 
-/* True when it may go now, in *queued when it went into the queue. */
+/* True when the flow lets it go now, in *queued when it went into the queue. */
 static bool
-may_go(struct session *s, const struct mqtt_packet *p, struct span first,
+is_admitted(struct session *s, const struct mqtt_packet *p, struct span first,
     uint64_t total, bool *queued)
 {
 	const struct flow_publish publish = {.qos = p->qos > 0,
@@ -251,9 +251,6 @@ may_go(struct session *s, const struct mqtt_packet *p, struct span first,
 	    .in_flight = session_in_flight(s)};
 	struct flow *f = &s->memory->flow;
 
-	*queued = false;
-	if (!flow_is_on(f))
-		return true;
 	switch (flow_admit(f, &publish, clock_mono_ms())) {
 	case FLOW_PASS:
 		return true;
@@ -266,6 +263,16 @@ may_go(struct session *s, const struct mqtt_packet *p, struct span first,
 		leave_out(s, first, total);
 	}
 	return true;
+}
+
+/* The same, also where nothing limits it. */
+static bool
+may_go(struct session *s, const struct mqtt_packet *p, struct span first,
+    uint64_t total, bool *queued)
+{
+	*queued = false;
+	return !flow_is_on(&s->memory->flow) ||
+	       is_admitted(s, p, first, total, queued);
 }
 
 /* The same for one that is kept: it waits behind those that do. */
@@ -290,7 +297,8 @@ repeats_what_waits(struct session *s, const struct mqtt_packet *p)
 	       outbox_will_repeat(&s->outbox, p->packet_id);
 }
 
-/* The same, without the bit that the cloud does not take. */
+/* The same, without the bit that the cloud does not take; p->retain is then
+   false, too. */
 static bool
 go_without_retain(struct session *s, struct mqtt_packet *p, struct span first,
     uint64_t total, bool is_kept, bool *queued)
@@ -308,56 +316,56 @@ go_without_retain(struct session *s, struct mqtt_packet *p, struct span first,
 		return true;
 	}
 	set_first_byte(first, given); /* it is asked about again */
+	p->retain = (given & RETAIN_BIT) != 0;
 	return false;
 }
 
-/* One that has the topic it goes up with. */
+/* One that has the topic it goes up with. Of <p> the retain bit may go. */
 static bool
-take(struct session *s, const struct mqtt_packet *given, struct span first,
-    uint64_t total)
+take(
+    struct session *s, struct mqtt_packet *p, struct span first, uint64_t total)
 {
-	uint64_t head_bytes = (uint64_t)(given->payload.p - first.p);
-	struct mqtt_packet p = *given;
-	bool ends_here = p.qos == 2 ? session_ends_qos2(s, p.packet_id)
-				    : p.qos == 1 && s->adapts;
+	uint64_t head_bytes = (uint64_t)(p->payload.p - first.p);
+	bool ends_here = p->qos == 2 ? session_ends_qos2(s, p->packet_id)
+				     : p->qos == 1 && s->adapts;
 	struct fault why;
 	uint8_t code;
 	bool queued = false;
 
-	if (session_objects(s, &p, total - head_bytes, &code, &why)) {
-		if (p.qos > 0 && !session_can_answer(s))
+	if (session_objects(s, p, total - head_bytes, &code, &why)) {
+		if (p->qos > 0 && !session_can_answer(s))
 			return false;
 		leave_out(s, first, total);
-		refuse(s, &p, code, &why);
+		refuse(s, p, code, &why);
 		return true;
 	}
-	if (!takes_qos(s, p.qos)) {
+	if (!takes_qos(s, p->qos)) {
 		session_end_for(s, R_QOS_REFUSED, "");
 		return true;
 	}
-	if (p.qos == 2 && ends_here && !session_can_answer(s))
+	if (p->qos == 2 && ends_here && !session_can_answer(s))
 		return false;
 	/* what does not go up asks for no turn */
-	if (ends_here && !inbound_goes_up(&s->memory->inbound, &p))
-		return begin_handshake(s, &p, first, total);
+	if (ends_here && !inbound_goes_up(&s->memory->inbound, p))
+		return begin_handshake(s, p, first, total);
 	/* a handshake that passes needs both its ends */
-	if (p.qos == 2 && !ends_here && s->link_lost)
+	if (p->qos == 2 && !ends_here && s->link_lost)
 		return false;
-	if (s->holds && ends_here && repeats_what_waits(s, &p)) {
+	if (s->holds && ends_here && repeats_what_waits(s, p)) {
 		leave_out(s, first, total);
 		return true;
 	}
 	if (!go_without_retain(
-		s, &p, first, total, s->holds && ends_here, &queued))
+		s, p, first, total, s->holds && ends_here, &queued))
 		return false;
 	s->up.packets++;
 	s->up.bytes += first.n;
-	s->env->tally.published_up[p.qos]++;
+	s->env->tally.published_up[p->qos]++;
 	if (queued)
 		return true;
 	if (ends_here)
-		return begin_handshake(s, &p, first, total);
-	s->up_qos2 += p.qos == 2;
+		return begin_handshake(s, p, first, total);
+	s->up_qos2 += p->qos == 2;
 	send_up(s, first, total);
 	return true;
 }
@@ -378,8 +386,8 @@ turn_down(struct session *s, const struct mqtt_packet *p, struct span first,
 }
 
 static bool
-take_mapped(struct session *s, const struct mqtt_packet *given,
-    struct span first, uint64_t total)
+take_mapped(struct session *s, struct mqtt_packet *given, struct span first,
+    uint64_t total)
 {
 	uint64_t head_bytes = (uint64_t)(given->payload.p - first.p);
 	struct mqtt_packet p = *given;
@@ -409,15 +417,18 @@ take_mapped(struct session *s, const struct mqtt_packet *given,
 }
 
 bool
-session_take_publish(struct session *s, const struct mqtt_packet *p,
-    struct span first, uint64_t total)
+session_take_publish(
+    struct session *s, struct mqtt_packet *p, struct span first, uint64_t total)
 {
 	uint64_t before = s->up.packets;
+	bool is_retained = p->retain;
 	bool taken = s->entry->topics == NULL ? take(s, p, first, total)
 					      : take_mapped(s, p, first, total);
 
-	if (p->retain && s->up.packets > before)
+	if (is_retained && s->up.packets > before) {
+		p->retain = true;
 		session_retain(s, p, first.n == total);
+	}
 	return taken;
 }
 

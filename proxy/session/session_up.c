@@ -78,7 +78,7 @@ session_say_farewell(struct session *s)
 
 /* One whole packet, checked; false: it has to wait. */
 static bool
-take_packet(struct session *s, const struct mqtt_packet *p, struct span packet)
+take_packet(struct session *s, struct mqtt_packet *p, struct span packet)
 {
 	enum mqtt_type type = p->header.type;
 	bool is_subscribe =
