@@ -50,6 +50,8 @@ need_packages() {
 		die "apt-get could not install ${missing[*]}"
 	stop_service mosquitto mosquitto
 	stop_service haproxy haproxy
+	stop_service nginx nginx
+	stop_service stunnel4 stunnel4
 	stop_service squid squid-openssl
 }
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes a throw-away PKI for tests: root -> intermediate -> leaf, P-256.
+# Makes a throw-away PKI for tests: root -> intermediate -> leaf, P-256; with
+# KEYS=rsa:2048 in the environment RSA.
 #
 #   make-certs.sh DIR [NAME...]
 #
@@ -24,6 +25,7 @@ shift
 mkdir -p "$dir"
 cd "$dir"
 umask 077
+keys=${KEYS:-ec -pkeyopt ec_paramgen_curve:P-256}
 
 names=DNS:localhost,IP:127.0.0.1,IP:::1
 for name; do
@@ -66,7 +68,8 @@ quietly()
 # request FILE CN: a key and a request to sign
 request()
 {
-	quietly openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 \
+	# shellcheck disable=SC2086
+	quietly openssl req -new -newkey $keys \
 	    -nodes -subj "/CN=$2" -config /dev/null -keyout "$1.key" \
 	    -out "$1.csr"
 }
