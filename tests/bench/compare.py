@@ -4,6 +4,7 @@ Has a network of its own for that (scripts/bench): ports are fixed.
 """
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ import plot
 import profile_run
 from measure import DISTURBED_CORES, Bench, Failed, Watch
 from peers import HERE, PEERS
-from report import row_text
+from report import row_text, targets_text
 from rows import ROWS
 
 
@@ -27,7 +28,8 @@ def arguments():
                         default=list(ROWS), help=f"of {', '.join(ROWS)}")
     parser.add_argument("--peers", type=lambda t: t.split(","),
                         metavar="PEER,...", help="only these of each row: "
-                        "ours, haproxy, nginx, stunnel, node-ws, tcp")
+                        "ours (in all its variants), haproxy, nginx, stunnel, "
+                        "node-ws, tcp")
     parser.add_argument("--repeat", type=int, default=5, metavar="N",
                         help="repetitions (5)")
     parser.add_argument("--seconds", type=float, default=2, metavar="S",
@@ -74,13 +76,15 @@ def say(text):
 
 
 def peers_of(row, wanted, absent):
-    return [PEERS[name] for name in row.peers if name not in absent
-            and (wanted is None or name in wanted)]
+    """All that are ours go by that name."""
+    peers = [PEERS[name] for name in row.peers if name not in absent]
+    return [p for p in peers if wanted is None or p.name in wanted
+            or (p.is_ours and "ours" in wanted)]
 
 
 def run_once(bench, row, peer):
     watch = Watch()
-    run = dict(row=row.name, peer=peer.name)
+    run = dict(row=row.name, peer=peer.name, seconds=bench.seconds)
     try:
         run["figures"] = row.run(bench, peer)
     except (Failed, OSError, ValueError, StopIteration) as e:
@@ -97,6 +101,11 @@ def measured(bench, args, keep):
         if reason := peer.missing():
             absent[peer.name] = reason
             say(f"left out: {peer.name}: {reason}")
+    watch = Watch()
+    time.sleep(1)
+    if (cores := watch.cores_of_others()) > DISTURBED_CORES:
+        say(f"warning: the machine is not quiet: others use {cores:.2f} "
+            "processors")
     runs = []
     for turn in range(args.repeat):
         for name in args.rows:
@@ -123,12 +132,17 @@ def warn_of_others(runs):
             "runs were disturbed.")
 
 
-def report(runs, seconds):
-    parts = ["Median (least..most); targets by the medians' ratio. "
-             f"{seconds:g} s a measurement.", warn_of_others(runs)]
-    for name, row in ROWS.items():
-        if of_row := [r for r in runs if r["row"] == name]:
-            parts.append(row_text(row, of_row))
+def report(runs):
+    of_row = {row: [r for r in runs if r["row"] == name]
+              for name, row in ROWS.items()}
+    of_row = {row: found for row, found in of_row.items() if found}
+    seconds = sorted({r["seconds"] for r in runs})
+    parts = [warn_of_others(runs),
+             "## Targets\n\nRatios are those of the medians.",
+             targets_text(of_row),
+             "## Figures\n\nMedian (least..most); measured for "
+             f"{' or '.join(map(str, seconds))} s a run.",
+             *(row_text(row, found) for row, found in of_row.items())]
     return "\n\n".join(p for p in parts if p)
 
 
@@ -142,6 +156,7 @@ def write_results(runs, text):
 
 def main():
     args = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what runs is ended
     kept = args.build / "peers.jsonl"
     if args.source:
         runs = [json.loads(line) for line in args.source.open()]
@@ -156,7 +171,7 @@ def main():
             with kept.open("w") as keep:
                 runs = measured(bench, args, keep)
         say(f"the runs are kept in {kept}")
-    text = report(runs, args.seconds)
+    text = report(runs)
     print(text)
     if args.write:
         write_results(runs, text)

@@ -1,4 +1,5 @@
 """One run: a fresh cloud, a fresh proxy, load; what the proxy has used."""
+import ctypes
 import json
 import os
 import select
@@ -14,6 +15,8 @@ from peers import CLOUD, PORT, SEARCH
 DISTURBED_CORES = 0.1  # that others use
 STEP_MAX_S = 120
 SETTLE_S = 0.3
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 
 
 class Failed(Exception):
@@ -75,9 +78,13 @@ class Watch:
 
 @contextmanager
 def process(command, cores, **options):
-    """A process of ours, on these processors; ended at the end, by its pid."""
-    p = subprocess.Popen([str(c) for c in command],
-                         preexec_fn=lambda: os.sched_setaffinity(0, cores),
+    """A process of ours, on these processors; ended at the end, by its pid, or
+    by the kernel if we are killed."""
+    def prepare():
+        os.sched_setaffinity(0, cores)
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    p = subprocess.Popen([str(c) for c in command], preexec_fn=prepare,
                          **options)
     try:
         yield p

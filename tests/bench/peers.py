@@ -114,11 +114,11 @@ def ours(name, **values):
 
 PEERS = {p.name: p for p in (
     ours("ours"),
-    ours("ours, 2 workers", workers=2),
-    ours("ours, contract = none", contract="none"),
-    ours("ours, guarded rates", qos0_per_second=1000,
+    ours("ours-2-workers", workers=2),
+    ours("ours-no-contract", contract="none"),
+    ours("ours-guarded", qos0_per_second=1000,
          bytes_per_second="1024M"),
-    ours("ours, topic rules", rules=RULES),
+    ours("ours-topic-rules", rules=RULES),
     Peer("haproxy", TLS, "haproxy", "haproxy.cfg"),
     Peer("nginx", TLS, "nginx", "nginx.conf", {"tls": "on"}),
     Peer("stunnel", TLS, "stunnel4", "stunnel.conf"),

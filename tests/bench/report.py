@@ -53,6 +53,9 @@ class Verdict:
     missed_by: float  # of the limit; 0: met
     overlap: bool | None  # of the ranges; None: there are none
 
+    def is_words(self):
+        return f"{self.ratio:.2f}" + (f" of {self.other}" if self.other else "")
+
     def ranges(self):
         return {True: "overlap", False: "disjoint", None: "-"}[self.overlap]
 
@@ -130,27 +133,31 @@ def table(head, lines):
         for row in rows)
 
 
+def targets_text(runs_of_row):
+    """One table over all rows."""
+    lines = []
+    for row, runs in runs_of_row.items():
+        ranges = ranges_of(runs)
+        for target in row.targets:
+            v = judge(target, ranges)
+            whose = "" if target.peer == "ours" else f" of {target.peer}"
+            lines.append([row.name, target.figure + whose, target.words(),
+                          *(("-", "not measured", "-") if v is None else (
+                              v.is_words(), v.words(), v.ranges()))])
+    return table(["row", "figure", "target", "is", "", "ranges"], lines)
+
+
 def row_text(row, runs):
-    """The tables of one row."""
+    """The figures of one row."""
     ranges = ranges_of(runs)
-    peers = list(dict.fromkeys(r["peer"] for r in runs))
+    peers = dict.fromkeys(p for p in row.peers if any(p == o for o, _ in ranges))
     figures = dict.fromkeys(f for _, f in ranges)
     parts = [f"### {row.name}: {row.title}"]
     if ranges:
         parts.append(table(["", *figures], [
-            [p, *(cell(ranges.get((p, f))) for f in figures)] for p in peers
-            if any((p, f) in ranges for f in figures)]))
-    verdicts = [(t, judge(t, ranges)) for t in row.targets]
-    if verdicts:
-        parts.append(table(
-            ["target", "figure", "is", "", "ranges"],
-            [[t.words(), t.figure if t.peer == "ours" else
-              f"{t.figure} ({t.peer})",
-              *(("-", "not measured", "-") if v is None else
-                (f"{v.ratio:.2f}" + (f" of {v.other}" if v.other else ""),
-                 v.words(), v.ranges()))] for t, v in verdicts]))
-    failed = [r for r in runs if r.get("failed")]
-    parts += [f"{r['peer']} failed: {r['failed']}" for r in failed]
+            [p, *(cell(ranges.get((p, f))) for f in figures)] for p in peers]))
+    parts += [f"{r['peer']} failed: {r['failed']}" for r in runs
+              if r.get("failed")]
     disturbed = sum(r["disturbed"] for r in runs)
     if disturbed:
         parts.append(f"{disturbed} of {len(runs)} runs were disturbed by "
