@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import count
 from pathlib import Path
 
 from peers import CLOUD, PORT, SEARCH
@@ -186,35 +187,47 @@ class Site:
     def steps(self, *arguments, settle_s=0):
         """The load's steps, one by one: what it says, and what the proxy has
         used for it. The load goes on when the next one is asked for."""
-        before = self.used()
-        with ExitStack() as looking, self.bench.load(*arguments) as load:
-            if arguments[0] == "storm":
-                looking.enter_context(self.bench.look(self.proxy.pid))
-            while step := self.step_of(load):
-                time.sleep(settle_s)
-                now = self.used()
-                step["pss_kib"] = now["pss_kib"] - self.before["pss_kib"]
-                for key in ("cpu_s", "sink_cpu_s"):
-                    step[key] = now[key] - before[key]
-                if step["lost"]:
-                    raise Failed(f"{step['lost']} sessions were lost: "
-                                 f"{self.log.read_text()[-400:]}")
-                yield step
-                looking.close()
-                looking.enter_context(self.bench.look(self.proxy.pid))
+        with ExitStack() as stack:
+            # what is worth a look begins when all sessions are there; a storm
+            # is nothing but sessions
+            look_after = 0 if arguments[0] == "storm" else 1
+            load = None
+            for done in count():
+                if done == look_after:
+                    stack.enter_context(self.bench.look(self.proxy.pid))
                 before = self.used()
-                load.stdin.write("\n")
-                load.stdin.flush()
+                if load is None:
+                    load = stack.enter_context(self.bench.load(*arguments))
+                else:
+                    load.stdin.write("\n")
+                    load.stdin.flush()
+                step = self.step_of(load)
+                if step is None:
+                    break
+                time.sleep(settle_s)
+                yield step | self.used_since(before)
             if load.wait() != 0:
                 raise Failed("the load was not carried")
 
-    @staticmethod
-    def step_of(load):
+    def used_since(self, before):
+        """CPU since then; memory since there were no sessions."""
+        now = self.used()
+        return dict(cpu_s=now["cpu_s"] - before["cpu_s"],
+                    sink_cpu_s=now["sink_cpu_s"] - before["sink_cpu_s"],
+                    pss_kib=now["pss_kib"] - self.before["pss_kib"])
+
+    def step_of(self, load):
         """The next step that a load has done; None after the last one."""
         if not select.select([load.stdout], [], [], STEP_MAX_S)[0]:
             raise Failed(f"the load has done nothing for {STEP_MAX_S} s")
         line = load.stdout.readline()
-        return json.loads(line) if line else None
+        if not line:
+            return None
+        step = json.loads(line)
+        if step["lost"]:
+            raise Failed(f"{step['lost']} sessions were lost: "
+                         f"{self.log.read_text()[-400:]}")
+        return step
 
     def sink_counted(self):
         """Ends the cloud, which says what has arrived."""

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from measure import descendants
 from peers import PEERS
 
 LINES = 40
+ATTACH_S = 1
 
 
 @contextmanager
@@ -18,6 +20,7 @@ def looking(command):
     p = subprocess.Popen(command, stdout=subprocess.DEVNULL,
                          stderr=subprocess.DEVNULL)
     try:
+        time.sleep(ATTACH_S)
         yield
     finally:
         p.send_signal(signal.SIGINT)
@@ -37,7 +40,7 @@ def strace(pids, out):
 def perf_lines(out):
     return subprocess.run(
         ["perf", "report", "-i", out, "--stdio", "--no-children", "--sort",
-         "dso,symbol"], capture_output=True, text=True, check=False).stdout
+         "dso,symbol", "--percent-limit", "0.5"], capture_output=True, text=True, check=False).stdout
 
 
 def strace_lines(out):

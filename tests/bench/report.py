@@ -1,4 +1,4 @@
-"""What the figures say: medians, ranges, ratios, and whether targets are met."""
+"""What figures say: medians, ranges, ratios, and whether targets are met."""
 from dataclasses import dataclass
 from statistics import median
 
@@ -54,7 +54,8 @@ class Verdict:
     overlap: bool | None  # of the ranges; None: there are none
 
     def is_words(self):
-        return f"{self.ratio:.2f}" + (f" of {self.other}" if self.other else "")
+        of_other = f" of {self.other}" if self.other else ""
+        return f"{self.ratio:.2f}{of_other}"
 
     def ranges(self):
         return {True: "overlap", False: "disjoint", None: "-"}[self.overlap]
@@ -150,7 +151,8 @@ def targets_text(runs_of_row):
 def row_text(row, runs):
     """The figures of one row."""
     ranges = ranges_of(runs)
-    peers = dict.fromkeys(p for p in row.peers if any(p == o for o, _ in ranges))
+    measured = {peer for peer, _ in ranges}
+    peers = [p for p in row.peers if p in measured]
     figures = dict.fromkeys(f for _, f in ranges)
     parts = [f"### {row.name}: {row.title}"]
     if ranges:
