@@ -18,6 +18,7 @@
 #include "load.h"
 
 #include <err.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,8 +67,8 @@ report(const char *step, double seconds)
 	char line[16];
 
 	printf("{\"step\": \"%s\", \"seconds\": %.6f, \"sessions\": %u, "
-	       "\"lost\": %u, \"sent\": %lu, \"received\": %lu, "
-	       "\"timed\": %u, \"p50_us\": %.1f, \"p99_us\": %.1f, "
+	       "\"lost\": %u, \"sent\": %" PRIu64 ", \"received\": %" PRIu64
+	       ", \"timed\": %u, \"p50_us\": %.1f, \"p99_us\": %.1f, "
 	       "\"p999_us\": %.1f, \"worst_p99_us\": %.1f}\n",
 	    step, seconds, load.up, load.lost, load.sent, load.received, l.n,
 	    l.p50_us, l.p99_us, l.p999_us, l.worst_p99_us);

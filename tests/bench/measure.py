@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 
-from peers import CLOUD, PORT, SEARCH
+from peers import CLOUD, ENV, PORT
 
 DISTURBED_CORES = 0.1  # that others use
 STEP_MAX_S = 120
@@ -141,11 +141,11 @@ class Bench:
                      certs / "server.key", CLOUD], self.load_core,
                     stdout=subprocess.PIPE, stderr=out, text=True) as sink:
                 await_port(CLOUD, sink, log)
-                command, env = peer.command(
+                command = peer.configure(
                     self.build, folder, certs / "root.pem")
                 cores = self.all_cores if all_cores else self.proxy_core
                 with process(command, cores, stdout=out, stderr=out,
-                             env=env, cwd=folder) as proxy:
+                             env=ENV, cwd=folder) as proxy:
                     await_port(PORT, proxy, log)
                     time.sleep(SETTLE_S)
                     yield Site(self, sink, proxy, log)
@@ -159,11 +159,11 @@ class Bench:
         """What a start with a map of so many entries costs."""
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
             folder = Path(name)
-            command, env = peer.command(
+            command = peer.configure(
                 self.build, folder, self.certs / "ec/root.pem", entries)
             begin = time.monotonic()
             with process(command, self.proxy_core, stderr=subprocess.PIPE,
-                         env=env, text=True) as proxy:
+                         env=ENV, text=True) as proxy:
                 said = ""
                 for said in proxy.stderr:
                     if " event=ready " in said:

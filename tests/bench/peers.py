@@ -38,55 +38,44 @@ topic.2.lan = down/#
 topic.2.cloud = /${pk}/${dn}/user/down/$#"""
 
 
+SEARCH = os.environ["PATH"] + ":/usr/sbin:/sbin"  # of daemons too
+ENV = {**os.environ, "PATH": SEARCH, "NODE_PATH": "/usr/share/nodejs"}
+
+
 @dataclass(frozen=True)
 class Peer:
-    """What a process needs to be one of the proxies."""
+    """What a process needs to be one of the proxies. Both the command and the
+    template of its configuration are filled in."""
 
     name: str
     cloud: list  # options of the sink it connects to
-    program: str
+    command: tuple
     template: str = ""
     values: dict = field(default_factory=dict)
     is_ours: bool = False
 
     def missing(self):
         """Why it cannot run here, or None."""
-        if self.is_ours:
-            return None
-        if shutil.which(self.program, path=SEARCH) is None:
-            return f"there is no {self.program}"
-        if self.name == "node-ws" and subprocess.run(
-                [self.program, "-e", "require('ws')"], env=node_env(),
+        program = self.command[0]
+        if not self.is_ours and shutil.which(program, path=SEARCH) is None:
+            return f"there is no {program}"
+        if program == "node" and subprocess.run(
+                ["node", "-e", "require('ws')"], env=ENV,
                 stderr=subprocess.DEVNULL, check=False).returncode != 0:
             return "node has no module ws (Debian: node-ws)"
         return None
 
-    def command(self, build, folder, ca, entries=None):
-        """Writes the configuration; returns the command and its environment."""
-        values = dict(folder=folder, port=PORT, cloud=CLOUD, ca=ca,
+    def configure(self, build, folder, ca, entries=None):
+        """Writes its files into the folder; returns the command to start."""
+        values = dict(build=build, here=HERE, folder=folder, ca=ca,
+                      config=folder / "config", port=PORT, cloud=CLOUD,
                       **self.values)
-        config = folder / self.template
         if self.template:
             text = (HERE / "peers" / self.template).read_text()
-            config.write_text(Template(text).substitute(values))
+            values["config"].write_text(Template(text).substitute(values))
         if self.is_ours:
             write_map(folder, self.values["rules"], entries)
-        return {
-            "mqtt-wss-proxy": [build / "mqtt-wss-proxy", "run", "--config",
-                               config],
-            "haproxy": ["haproxy", "-db", "-f", config],
-            "nginx": ["nginx", "-p", "/usr/share/nginx", "-c", config],
-            "stunnel4": ["stunnel4", config],
-            "node": ["node", HERE / "peers/node-ws.js", PORT,
-                     f"wss://127.0.0.1:{CLOUD}/mqtt", ca],
-        }[self.program], node_env()
-
-
-SEARCH = os.environ["PATH"] + ":/usr/sbin:/sbin"
-
-
-def node_env():
-    return {**os.environ, "PATH": SEARCH, "NODE_PATH": "/usr/share/nodejs"}
+        return [Template(word).substitute(values) for word in self.command]
 
 
 def write_map(folder, rules, entries=None):
@@ -108,20 +97,23 @@ def write_map(folder, rules, entries=None):
 def ours(name, **values):
     usual = dict(workers=1, contract="aliyun", rules="", qos0_per_second=0,
                  bytes_per_second=0)
-    return Peer(name, WEBSOCKET, "mqtt-wss-proxy", "proxy.ini",
-                {**usual, **values}, is_ours=True)
+    return Peer(name, WEBSOCKET,
+                ("$build/mqtt-wss-proxy", "run", "--config", "$config"),
+                "proxy.ini", {**usual, **values}, is_ours=True)
 
 
+NGINX = ("nginx", "-p", "/usr/share/nginx", "-c", "$config")
 PEERS = {p.name: p for p in (
     ours("ours"),
     ours("ours-2-workers", workers=2),
     ours("ours-no-contract", contract="none"),
-    ours("ours-guarded", qos0_per_second=1000,
-         bytes_per_second="1024M"),
+    ours("ours-guarded", qos0_per_second=1000, bytes_per_second="1024M"),
     ours("ours-topic-rules", rules=RULES),
-    Peer("haproxy", TLS, "haproxy", "haproxy.cfg"),
-    Peer("nginx", TLS, "nginx", "nginx.conf", {"tls": "on"}),
-    Peer("stunnel", TLS, "stunnel4", "stunnel.conf"),
-    Peer("node-ws", WEBSOCKET, "node"),
-    Peer("tcp", TCP, "nginx", "nginx.conf", {"tls": "off"}),
+    Peer("haproxy", TLS, ("haproxy", "-db", "-f", "$config"), "haproxy.cfg"),
+    Peer("nginx", TLS, NGINX, "nginx.conf", {"tls": "on"}),
+    Peer("stunnel", TLS, ("stunnel4", "$config"), "stunnel.conf"),
+    Peer("node-ws", WEBSOCKET, (
+        "node", "$here/peers/node-ws.js", "$port",
+        "wss://127.0.0.1:$cloud/mqtt", "$ca")),
+    Peer("tcp", TCP, NGINX, "nginx.conf", {"tls": "off"}),
 )}

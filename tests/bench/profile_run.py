@@ -40,7 +40,8 @@ def strace(pids, out):
 def perf_lines(out):
     return subprocess.run(
         ["perf", "report", "-i", out, "--stdio", "--no-children", "--sort",
-         "dso,symbol", "--percent-limit", "0.5"], capture_output=True, text=True, check=False).stdout
+         "dso,symbol", "--percent-limit", "0.5"],
+        capture_output=True, text=True, check=False).stdout
 
 
 def strace_lines(out):

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <signal.h>
@@ -319,8 +320,9 @@ main(int argc, char **argv)
 	if (!plain)
 		tls = make_tls(argv[optind], argv[optind + 1], resume);
 	serve(listen_at(argv[optind + 2]));
-	printf("{\"handshakes\": %lu, \"resumed\": %lu, \"refused\": %lu, "
-	       "\"frames\": %lu, \"messages\": %lu}\n",
+	printf("{\"handshakes\": %" PRIu64 ", \"resumed\": %" PRIu64
+	       ", \"refused\": %" PRIu64 ", \"frames\": %" PRIu64
+	       ", \"messages\": %" PRIu64 "}\n",
 	    counters.handshakes, counters.resumed, counters.refused,
 	    counters.frames, counters.messages);
 	return 0;
