@@ -62,7 +62,7 @@ class Verdict:
 
     def words(self):
         if self.missed_by > 0:
-            return f"MISSED by {100 * self.missed_by:.0f} %"
+            return f"MISSED by {number(100 * self.missed_by)} %"
         return "met"
 
 

@@ -50,7 +50,7 @@ def test_ranges_that_overlap():
     v = verdict(trips, ours_us=[10, 12, 14], tcp_us=[9, 10, 11])
     assert (v.missed_by, v.ranges()) == (0, "overlap")
     v = verdict(trips, ours_us=[12, 13, 14], tcp_us=[9, 10, 11])
-    assert (v.words(), v.ranges()) == ("MISSED by 30 %", "disjoint")
+    assert (v.words(), v.ranges()) == ("MISSED by 30.0 %", "disjoint")
     # one run has no range
     assert verdict(trips, ours_us=[12], tcp_us=[10]).ranges() == "-"
 
@@ -58,7 +58,7 @@ def test_ranges_that_overlap():
 def test_a_target_without_others():
     resumed = Target("percent", 99, at_least=True)
     assert verdict(resumed, ours_percent=[99.5]).words() == "met"
-    assert verdict(resumed, ours_percent=[49.5]).words() == "MISSED by 50 %"
+    assert verdict(resumed, ours_percent=[49.5]).words() == "MISSED by 50.0 %"
 
 
 def test_what_was_not_measured_is_not_judged():
