@@ -345,10 +345,12 @@ count_loss(struct link *l, enum reason why)
 {
 	struct link_tally *tally = &l->env->tally;
 
-	if (l->state == LINK_UP)
+	if (l->state == LINK_UP) {
 		tally->lost[why]++;
-	else if (l->state < LINK_UP)
+	} else if (l->state < LINK_UP) {
 		tally->failed[why]++;
+		tally->failure = (struct link_failure){clock_mono_ms(), why};
+	}
 }
 
 /* Another transport, when this one cannot be had. */
@@ -442,6 +444,7 @@ link_logged_in(struct link *l, uint32_t ping_interval_ms)
 	l->ping_interval_ms = ping_interval_ms;
 	l->up_ms = clock_mono_ms();
 	l->env->tally.accepted++;
+	l->env->tally.accepted_ms = l->up_ms;
 	histogram_add(&l->env->tally.dial_ms, l->up_ms - l->dialled_ms);
 	if (l->ways.count > 1)
 		habit_note(l->env->habits, l->target->host, link_transport(l));

@@ -10,6 +10,11 @@
 
 #include <stdint.h>
 
+struct link_failure {
+	uint64_t at_ms; /* of clock_mono_ms(); 0: there was none */
+	enum reason why;
+};
+
 struct link_tally {
 	uint64_t accepted;        /* dials up to the cloud's CONNACK */
 	uint64_t failed[R_COUNT]; /* each transport that was tried is one */
@@ -19,6 +24,8 @@ struct link_tally {
 	struct histogram ping_ms; /* from PINGREQ to PINGRESP */
 	int64_t root_expires_s;   /* of the last whole handshake, since 1970; 0:
 				     not known */
+	uint64_t accepted_ms; /* the last one, of clock_mono_ms(); 0: none */
+	struct link_failure failure; /* the last one, of a dial */
 };
 
 #endif

@@ -27,6 +27,7 @@ struct admin_facts {
 	uint64_t cloud_loops;
 	uint64_t pings_learned; /* how often a ping interval was */
 	const struct map_state *map;
+	const char *unready; /* why devices are not let in; NULL: they are */
 	/* what follows may be NULL: then nothing is told of it */
 	const struct credmap *devices; /* the map itself */
 	const struct refused *refused;

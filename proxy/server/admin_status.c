@@ -15,6 +15,17 @@ add_time(struct text *out, uint64_t ms)
 	text_add(out, "\"%s\"", clock_text(text, (int64_t)(ms / 1000)));
 }
 
+/* null: it is not known, or has not been. */
+static void
+add_time_or_null(struct text *out, const char *name, uint64_t ms)
+{
+	text_add(out, ",\"%s\":", name);
+	if (ms != 0)
+		add_time(out, ms);
+	else
+		text_add(out, "null");
+}
+
 static void
 add_refusal(struct text *out, const struct map_state *m)
 {
@@ -71,10 +82,23 @@ add_traffic(struct text *out, const struct session_report *r)
 	    r->to_cloud_bytes, r->to_device_bytes);
 }
 
+/* The reasons that an answer names; what they mean is told once. */
+struct named {
+	bool is[R_COUNT];
+};
+
+static void
+add_reason(struct text *out, const char *name, enum reason why, struct named *n)
+{
+	add_member(out, name, reason_word(why));
+	n->is[why] = true;
+}
+
 /* <entry> or <row> may be NULL, but not both. */
 static void
 add_device(struct text *out, const struct admin_facts *f,
-    const struct credential *entry, const struct survey_row *row)
+    const struct credential *entry, const struct survey_row *row,
+    struct named *named)
 {
 	static const struct session_report never = {
 	    .presence = PRESENCE_OFFLINE};
@@ -96,11 +120,11 @@ add_device(struct text *out, const struct admin_facts *f,
 		text_add(out, ",\"seconds\":%" PRIu64,
 		    (f->mono_ms - r->since_ms) / 1000);
 	add_member(out, "peer", r->peer);
-	add_member(out, "reason", reason_word(r->reason));
+	add_reason(out, "reason", r->reason, named);
 	add_member(out, "detail", r->detail);
+	add_member(out, "host", entry != NULL ? entry->host : "");
 	if (r->presence != PRESENCE_OFFLINE) {
 		add_member(out, "link", link_state_word(r->link));
-		add_member(out, "host", entry != NULL ? entry->host : "");
 		add_member(out, "transport", transport_word(r->transport));
 		text_add(out, ",\"port\":%u,\"level\":%u", r->port, r->level);
 		add_traffic(out, r);
@@ -112,6 +136,7 @@ add_device(struct text *out, const struct admin_facts *f,
 struct list {
 	struct text *out;
 	const struct admin_facts *f;
+	struct named *named;
 	unsigned n;
 };
 
@@ -121,7 +146,7 @@ add_to_list(struct list *l, const struct credential *entry,
 {
 	if (l->n++ > 0)
 		text_add(l->out, ",");
-	add_device(l->out, l->f, entry, row);
+	add_device(l->out, l->f, entry, row, l->named);
 }
 
 /* Those with a session, whether or not they are in the map any more. */
@@ -215,11 +240,11 @@ is_incomplete(const struct survey *s)
 }
 
 static void
-add_devices(struct text *out, const struct admin_facts *f)
+add_devices(struct text *out, const struct admin_facts *f, struct named *named)
 {
 	size_t n, of_map;
 	const struct survey_row **rows = survey_rows(f->survey, &n);
-	struct list l = {.out = out, .f = f};
+	struct list l = {.out = out, .f = f, .named = named};
 
 	add_sessions(out, f->survey);
 	if (is_incomplete(f->survey)) {
@@ -242,8 +267,18 @@ add_devices(struct text *out, const struct admin_facts *f)
 
 /* ---- who was not let in ---- */
 
+/* How devices.ini would have it; null: it cannot. */
 static void
-add_turned_away(struct text *out, const struct refused *r)
+add_for_map(struct text *out, const char *name, const char *text)
+{
+	if (text[0] != '\0')
+		add_member(out, name, text);
+	else
+		text_add(out, ",\"%s\":null", name);
+}
+
+static void
+add_turned_away(struct text *out, const struct refused *r, struct named *named)
 {
 	text_add(out, ",\"turned_away\":[");
 	for (unsigned i = 0; i < r->n; i++) {
@@ -252,9 +287,11 @@ add_turned_away(struct text *out, const struct refused *r)
 		text_add(out, "%s{\"client_id\":", i > 0 ? "," : "");
 		json_add_string(out, d->client_id);
 		add_member(out, "username", d->username);
+		add_for_map(out, "match_client_id", d->match_client_id);
+		add_for_map(out, "match_username", d->match_username);
 		add_member(out, "address", d->address);
 		add_member(out, "entry", d->label);
-		add_member(out, "why", reason_word(d->reason));
+		add_reason(out, "why", d->reason, named);
 		text_add(out, ",\"times\":%" PRIu64 ",\"first\":", d->times);
 		add_time(out, d->first_ms);
 		text_add(out, ",\"last\":");
@@ -264,23 +301,95 @@ add_turned_away(struct text *out, const struct refused *r)
 	text_add(out, "]");
 }
 
+/* ---- the way to the cloud ---- */
+
+static void
+add_counts(struct text *out, const char *name,
+    const uint64_t count[static R_COUNT], struct named *named)
+{
+	const char *comma = "";
+
+	text_add(out, ",\"%s\":{", name);
+	for (int i = 0; i < R_COUNT; i++) {
+		if (count[i] == 0)
+			continue;
+		text_add(out, "%s\"%s\":%" PRIu64, comma,
+		    reason_word((enum reason)i), count[i]);
+		named->is[i] = true;
+		comma = ",";
+	}
+	text_add(out, "}");
+}
+
+static void
+add_cloud(struct text *out, const struct admin_facts *f, struct named *named)
+{
+	struct survey_part sum;
+	const struct link_tally *t = &sum.links;
+
+	survey_sum(f->survey, &sum);
+	text_add(out, ",\"cloud\":{\"dials_accepted\":%" PRIu64, t->accepted);
+	add_time_or_null(out, "last_accepted",
+	    t->accepted_ms != 0 ? wall_ms(f, t->accepted_ms) : 0);
+	add_counts(out, "dials_failed", t->failed, named);
+	add_time_or_null(out, "last_failed",
+	    t->failure.at_ms != 0 ? wall_ms(f, t->failure.at_ms) : 0);
+	add_reason(out, "last_failed_why", t->failure.why, named);
+	text_add(out, ",\"is_failing\":%s",
+	    t->failure.at_ms > t->accepted_ms ? "true" : "false");
+	add_counts(out, "links_lost", t->lost, named);
+	add_time_or_null(
+	    out, "certificate_expires", (uint64_t)sum.cert_expires_s * 1000);
+	add_time_or_null(
+	    out, "root_expires", (uint64_t)t->root_expires_s * 1000);
+	text_add(out, "}");
+}
+
+static void
+add_hints(struct text *out, const struct named *named)
+{
+	const char *comma = "";
+
+	text_add(out, ",\"hints\":{");
+	for (int i = R_NONE + 1; i < R_COUNT; i++) {
+		if (!named->is[i])
+			continue;
+		text_add(out, "%s\"%s\":", comma, reason_word((enum reason)i));
+		json_add_string(out, reason_hint((enum reason)i));
+		comma = ",";
+	}
+	text_add(out, "}");
+}
+
 /* ---- all of it ---- */
 
 void
 admin_write_status(struct text *out, const struct admin_facts *f)
 {
+	struct named named = {0};
+
 	text_add(out, "{\"version\":");
 	json_add_string(out, PACKAGE_VERSION);
 	text_add(out, ",\"pid\":%ld,\"started\":", f->pid);
 	add_time(out, f->started_ms);
+	text_add(out, ",\"now\":");
+	add_time(out, f->wall_ms);
 	text_add(out,
 	    ",\"uptime_seconds\":%" PRIu64
-	    ",\"workers\":%u,\"connections\":%u,\"map\":",
+	    ",\"workers\":%u,\"connections\":%u,\"unready\":",
 	    f->uptime_ms / 1000, f->workers, f->connections);
+	if (f->unready != NULL)
+		json_add_string(out, f->unready);
+	else
+		text_add(out, "null");
+	text_add(out, ",\"map\":");
 	add_map(out, f->map);
 	if (f->survey != NULL && f->devices != NULL)
-		add_devices(out, f);
+		add_devices(out, f, &named);
 	if (f->refused != NULL && f->label == NULL)
-		add_turned_away(out, f->refused);
+		add_turned_away(out, f->refused, &named);
+	if (f->survey != NULL && f->label == NULL)
+		add_cloud(out, f, &named);
+	add_hints(out, &named);
 	text_add(out, "}\n");
 }

@@ -2,6 +2,7 @@
 
 #include "base/escape.h"
 #include "base/fnv.h"
+#include "settings/map_text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +34,20 @@ place_of(struct refused *r, uint64_t hash)
 	return r->n < REFUSED_MAX ? &r->devices[r->n++] : oldest;
 }
 
+/* Keeps <text> if devices.ini can hold it behind a match_ key, where "*" has a
+   meaning of its own. */
+static void
+keep_for_map(char out[static REFUSED_MATCH_MAX], struct span text)
+{
+	out[0] = '\0';
+	if (text.n == 0 || text.n >= REFUSED_MATCH_MAX ||
+	    memchr(text.p, CREDENTIAL_MATCH_PART[0], text.n) != NULL ||
+	    map_text_objection(text) != NULL)
+		return;
+	memcpy(out, text.p, text.n);
+	out[text.n] = '\0';
+}
+
 void
 refused_note(struct refused *r, const struct refused_knock *k, uint64_t now_ms)
 {
@@ -47,6 +62,8 @@ refused_note(struct refused *r, const struct refused_knock *k, uint64_t now_ms)
 	d->reason = k->reason;
 	(void)escape(d->client_id, sizeof(d->client_id), k->client_id);
 	(void)escape(d->username, sizeof(d->username), k->username);
+	keep_for_map(d->match_client_id, k->client_id);
+	keep_for_map(d->match_username, k->username);
 	(void)snprintf(d->address, sizeof(d->address), "%s", k->address);
 	(void)snprintf(
 	    d->label, sizeof(d->label), "%s", k->label != NULL ? k->label : "");

@@ -15,13 +15,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { REFUSED_MAX = 256, REFUSED_TEXT_MAX = 100 };
+enum {
+	REFUSED_MAX = 256,
+	REFUSED_TEXT_MAX = 100,
+	REFUSED_MATCH_MAX = CREDENTIAL_MATCH_MAX + 1
+};
 
 /* One that is refused for the same reason again is the same one. */
 struct refused_device {
 	uint64_t hash; /* of what makes it that one */
 	char client_id[REFUSED_TEXT_MAX];
 	char username[REFUSED_TEXT_MAX]; /* as the other texts: the last time */
+	/* the same two, not escaped, as match_client_id and match_username can
+	   have them; empty: they cannot */
+	char match_client_id[REFUSED_MATCH_MAX];
+	char match_username[REFUSED_MATCH_MAX];
 	char address[ADDRESS_TEXT];
 	char label[CREDENTIAL_ENTRY_LABEL_MAX + 1]; /* empty: not known */
 	enum reason reason;

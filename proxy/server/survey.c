@@ -112,10 +112,17 @@ add_counts(void *to, const void *from, size_t bytes)
 static void
 add_links(struct link_tally *to, const struct link_tally *from)
 {
-	int64_t expires_s = to->root_expires_s;
+	const struct link_tally sum = *to;
 
 	add_counts(to, from, sizeof(*to));
-	to->root_expires_s = survey_earliest(expires_s, from->root_expires_s);
+	/* what is no count */
+	to->root_expires_s =
+	    survey_earliest(sum.root_expires_s, from->root_expires_s);
+	to->accepted_ms = sum.accepted_ms > from->accepted_ms
+			      ? sum.accepted_ms
+			      : from->accepted_ms;
+	to->failure = sum.failure.at_ms > from->failure.at_ms ? sum.failure
+							      : from->failure;
 }
 
 void

@@ -59,7 +59,8 @@ def test_online_and_offline(cloud, start, dial, path):
     assert device_of(path, entry) == {
         "label": entry["label"], "product_key": entry["product_key"],
         "device_name": entry["device_name"], "state": "offline",
-        "since": None, "peer": "", "reason": "none", "detail": ""}
+        "since": None, "peer": "", "reason": "none", "detail": "",
+        "host": entry["host"]}
     device = dial(proxy)
     device.log_in(entry["label"], level=5)
     device.publish(topic_of(entry), "x" * 100, qos=1)

@@ -90,7 +90,9 @@ status_of(const struct map_state *map)
 	struct admin_facts facts = {
 	    .pid = 7,
 	    .started_ms = 1793491200999,
+	    .wall_ms = 1793491261999,
 	    .uptime_ms = 61999,
+	    .unready = "a \"reason\"",
 	    .workers = 2,
 	    .connections = 3,
 	    .map = map,
@@ -112,28 +114,31 @@ test_status(void **state)
 	assert_string_equal(status_of(&map),
 	    "{\"version\":\"" PACKAGE_VERSION
 	    "\",\"pid\":7,\"started\":\"2026-11-01T00:00:00Z\","
+	    "\"now\":\"2026-11-01T00:01:01Z\","
 	    "\"uptime_seconds\":61,\"workers\":2,\"connections\":3,"
+	    "\"unready\":\"a \\\"reason\\\"\","
 	    "\"map\":{\"file\":\"/etc/\\\"x\\\"/devices.ini\",\"devices\":40,"
 	    "\"loaded\":\"2026-11-01T00:00:00Z\",\"reloads\":0,"
-	    "\"reloads_refused\":0,\"refused\":false}}\n");
+	    "\"reloads_refused\":0,\"refused\":false},\"hints\":{}}\n");
 	map_refusal_add(&first, "a.ini", 7, "first");
 	map_refusal_add(&first, "b.ini", 8, "second");
 	map_state_refused(&map, &first, 1793491201000);
 	assert_non_null(strstr(status_of(&map),
 	    "\"reloads_refused\":1,\"refused\":true,\"refusal\":{\"since\":"
 	    "\"2026-11-01T00:00:01Z\",\"errors\":2,\"file\":\"a.ini\","
-	    "\"line\":7,\"text\":\"first\"}}}\n"));
+	    "\"line\":7,\"text\":\"first\"}},\"hints\":{}}\n"));
 	/* again: since when stays, why is the newest */
 	map_refusal_add(&second, "c.ini", 0, "third");
 	map_state_refused(&map, &second, 1793491202000);
 	assert_non_null(strstr(status_of(&map),
 	    "\"reloads_refused\":2,\"refused\":true,\"refusal\":{\"since\":"
 	    "\"2026-11-01T00:00:01Z\",\"errors\":1,\"file\":\"c.ini\","
-	    "\"line\":0,\"text\":\"third\"}}}\n"));
+	    "\"line\":0,\"text\":\"third\"}},\"hints\":{}}\n"));
 	map_state_loaded(&map, 41, 1793491203000);
 	assert_non_null(strstr(status_of(&map),
 	    "\"devices\":41,\"loaded\":\"2026-11-01T00:00:03Z\","));
-	assert_non_null(strstr(status_of(&map), "\"refused\":false}}\n"));
+	assert_non_null(
+	    strstr(status_of(&map), "\"refused\":false},\"hints\":{}}\n"));
 	/* and once more: a new series */
 	map_state_refused(&map, &first, 1793491204000);
 	assert_non_null(

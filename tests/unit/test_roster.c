@@ -132,6 +132,47 @@ test_refused_are_counted(void **state)
 	assert_int_equal(r.count[R_BAD_PASSWORD], 1);
 }
 
+/* What devices.ini can hold behind a match_ key is kept as it is. */
+static void
+test_refused_for_the_map(void **state)
+{
+	static const struct {
+		const char *client_id;
+		const char *match;
+	} cases[] = {
+	    {"METER3", "METER3"},
+	    {"caf\xc3\xa9 \"1\" = [x] <b>\\", "caf\xc3\xa9 \"1\" = [x] <b>\\"},
+	    {"a;b#c", "a;b#c"},
+	    {"#", "#"},
+	    {"", ""},
+	    {" a", ""},
+	    {"a ", ""},
+	    {"a ;b", ""},
+	    {"a #b", ""},
+	    {"st*r", ""},
+	    {"a\nb", ""},
+	    {"a\x7f", ""},
+	    {"a\xff", ""},
+	};
+	static struct refused r;
+	char most[CREDENTIAL_MATCH_MAX + 2];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+		r.n = 0;
+		knock(&r, cases[i].client_id, "::1", R_UNKNOWN_DEVICE, 1);
+		assert_string_equal(
+		    r.devices[0].match_client_id, cases[i].match);
+		assert_string_equal(r.devices[0].match_username, "user");
+	}
+	memset(most, 'x', sizeof(most));
+	most[CREDENTIAL_MATCH_MAX + 1] = '\0';
+	knock(&r, most, "::2", R_UNKNOWN_DEVICE, 1);
+	assert_string_equal(r.devices[1].match_client_id, "");
+	knock(&r, most + 1, "::3", R_UNKNOWN_DEVICE, 1);
+	assert_string_equal(r.devices[2].match_client_id, most + 1);
+}
+
 static void
 test_refused_are_bounded(void **state)
 {
@@ -280,6 +321,10 @@ test_sums(void **state)
 	asked[1]->links.root_expires_s = 70;
 	asked[2]->links.root_expires_s = 60;
 	asked[0]->cert_expires_s = 50;
+	asked[0]->links.accepted_ms = 80;
+	asked[2]->links.accepted_ms = 79;
+	asked[0]->links.failure = (struct link_failure){30, R_TLS_FAILED};
+	asked[1]->links.failure = (struct link_failure){31, R_LOGIN_REFUSED};
 	survey_sum(s, &sum);
 	assert_int_equal(sum.of[PRESENCE_HELD], WORKERS);
 	assert_int_equal(sum.sums.of[SUM_DOWN_DROPPED], 0 + 1 + 2);
@@ -290,6 +335,54 @@ test_sums(void **state)
 	assert_int_equal(sum.refused[R_COUNT - 1], 4 * WORKERS);
 	assert_int_equal(sum.links.root_expires_s, 60);
 	assert_int_equal(sum.cert_expires_s, 50);
+	assert_int_equal(sum.links.accepted_ms, 80);
+	assert_int_equal(sum.links.failure.at_ms, 31);
+	assert_int_equal(sum.links.failure.why, R_LOGIN_REFUSED);
+	survey_free(&s);
+}
+
+/* How it is with the cloud, by the clock on the wall, and each reason that is
+   named with what to do. */
+static void
+test_cloud_in_status(void **state)
+{
+	const struct survey_config config = {.workers = 1, .ask = ask};
+	struct survey *s = survey_new(&config);
+	const struct map_state map = {.file = "f"};
+	static struct refused refused;
+	char out[8192];
+	struct text text = {.at = out, .left = sizeof(out)};
+	const struct admin_facts facts = {.survey = s,
+	    .map = &map,
+	    .refused = &refused,
+	    .wall_ms = 1793491261000,
+	    .mono_ms = 62000};
+
+	(void)state;
+	assert_non_null(s);
+	knock(&refused, "", "::1", R_UNKNOWN_DEVICE, 1);
+	survey_begin(s, true, NULL, NULL);
+	asked[0]->links.accepted = 3;
+	asked[0]->links.failed[R_TLS_FAILED] = 2;
+	asked[0]->links.failed[R_LOGIN_REFUSED] = 1;
+	asked[0]->links.lost[R_CLOUD_SILENT] = 4;
+	asked[0]->links.failure = (struct link_failure){1000, R_TLS_FAILED};
+	asked[0]->cert_expires_s = 1793491200;
+	admin_write_status(&text, &facts);
+	assert_false(text.full);
+	assert_non_null(
+	    strstr(out, "\"username\":\"user\",\"match_client_id\":null,"
+			"\"match_username\":\"user\","));
+	assert_non_null(strstr(out,
+	    "\"cloud\":{\"dials_accepted\":3,\"last_accepted\":null,"
+	    "\"dials_failed\":{\"tls_failed\":2,\"login_refused\":1},"
+	    "\"last_failed\":\"2026-11-01T00:00:00Z\","
+	    "\"last_failed_why\":\"tls_failed\",\"is_failing\":true,"
+	    "\"links_lost\":{\"cloud_silent\":4},"
+	    "\"certificate_expires\":\"2026-11-01T00:00:00Z\","
+	    "\"root_expires\":null},\"hints\":{\"unknown_device\":\"add an"));
+	assert_non_null(strstr(out, "\"login_refused\":\"the cloud refused"));
+	assert_null(strstr(out, "\"device_left\""));
 	survey_free(&s);
 }
 
@@ -326,10 +419,12 @@ main(void)
 	    cmocka_unit_test(test_departed_are_bounded),
 	    cmocka_unit_test(test_long_detail),
 	    cmocka_unit_test(test_refused_are_counted),
+	    cmocka_unit_test(test_refused_for_the_map),
 	    cmocka_unit_test(test_refused_are_bounded),
 	    cmocka_unit_test(test_histogram),
 	    cmocka_unit_test(test_survey),
 	    cmocka_unit_test(test_sums),
+	    cmocka_unit_test(test_cloud_in_status),
 	    cmocka_unit_test(test_device_names_in_metrics),
 	};
 
