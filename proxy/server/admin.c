@@ -6,6 +6,7 @@
 #include "server/admin_http.h"
 #include "server/admin_tcp.h"
 #include "server/local_socket.h"
+#include "server/web_page.h"
 #include "settings/network.h"
 
 #include <stdio.h>
@@ -76,6 +77,7 @@ show(struct admin *a, struct admin_client *c, const struct page *page)
 	struct admin_facts facts = {.survey = a->config.survey,
 	    .wall_ms = clock_wall_ms(),
 	    .mono_ms = clock_mono_ms(),
+	    .unready = a->config.unready(a->config.arg),
 	    .label = q->argument[0] != '\0' ? q->argument : NULL};
 	char *body;
 	size_t n;
@@ -91,6 +93,21 @@ show(struct admin *a, struct admin_client *c, const struct page *page)
 		fail(c);
 	else
 		admin_answer(c, "200 OK", page->type, "", body, n);
+}
+
+/* The same for everybody: what it shows it asks for by itself. */
+static void
+show_web_page(struct admin *a, struct admin_client *c, const struct page *page)
+{
+	char headers[WEB_PAGE_HEADERS_MAX];
+	size_t n;
+	char *body = web_page_headers(headers) ? web_page_copy(&n) : NULL;
+
+	(void)a;
+	if (body == NULL)
+		fail(c);
+	else
+		admin_answer(c, "200 OK", page->type, headers, body, n);
 }
 
 /* All workers have answered, so they live. */
@@ -248,6 +265,8 @@ set_log_level(struct admin *a, struct admin_client *c, const struct page *page)
 }
 
 static const struct page pages[] = {
+    {"/", "text/html; charset=utf-8", false, NEEDS_NOTHING, show_web_page,
+	NULL},
     {"/status", "application/json", false, NEEDS_ROWS, show,
 	admin_write_status},
     {"/metrics", METRICS_TYPE, false, NEEDS_COUNTS, show, admin_write_metrics},
@@ -376,18 +395,16 @@ page_at(const char *path)
 	return NULL;
 }
 
-/*
- * Nothing that a page in somebody's browser can bring about is an action: that
- * has an Origin (RFC 6454 7.3), and a name that was made to lead here in Host.
- */
+/* Whether it is this machine that was meant: no name that was made to lead here
+   is in Host (DNS rebinding). */
 static bool
-is_meant(const struct admin_request *r)
+host_is_plain(const struct admin_request *r)
 {
 	char host[64];
 	struct network address;
 	size_t n;
 
-	if (r->origin != NULL || r->host == NULL || strlen(r->host) >= 64)
+	if (r->host == NULL || strlen(r->host) >= sizeof(host))
 		return false;
 	strcpy(host, r->host);
 	n = host[0] == '[' ? strcspn(host, "]") : strcspn(host, ":");
@@ -401,6 +418,20 @@ is_meant(const struct admin_request *r)
 	host[n] = '\0';
 	return strcmp(host, "localhost") == 0 ||
 	       (network_read(host, &address) && network_is_address(&address));
+}
+
+/*
+ * Nothing that a page of others in somebody's browser can bring about is an
+ * action: that has an Origin (RFC 6454 7.3), or such a Host. Nor can it read
+ * what needs no token, where somebody leads a port of his to the Unix socket;
+ * only what is no browser leaves Host out.
+ */
+static bool
+is_meant(const struct admin_request *r, bool is_action)
+{
+	if (is_action)
+		return r->origin == NULL && host_is_plain(r);
+	return !r->is_local || r->host == NULL || host_is_plain(r);
 }
 
 static void
@@ -448,16 +479,17 @@ serve(void *arg, struct admin_client *c, const struct admin_request *r)
 	bool is_read =
 	    strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
 
-	if (!may_ask(a, r))
+	/* the page for a browser asks for the token by itself */
+	if (!may_ask(a, r) && (page == NULL || page->answer != show_web_page))
 		admin_refuse_stranger(c);
 	else if (page == NULL)
 		admin_say(c, "404 Not Found", "404 Not Found");
 	else if (page->is_action ? strcmp(r->method, "POST") != 0 : !is_read)
 		admin_refuse_method(c, page->is_action ? "POST" : "GET, HEAD");
-	else if (page->is_action && !is_meant(r))
+	else if (!is_meant(r, page->is_action))
 		admin_say(c, "403 Forbidden",
-		    "Host has to be localhost or an address, and there must be"
-		    " no Origin");
+		    "Host has to be localhost or an address, and for an action"
+		    " there must be no Origin");
 	else if (!take_argument(
 		     r->query, "label", q->argument, sizeof(q->argument)) ||
 		 !take_argument(r->query, "level", q->level, sizeof(q->level)))

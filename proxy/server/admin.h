@@ -1,9 +1,10 @@
 /*
  * admin: what an administrator and Prometheus ask the running proxy, by HTTP
- * on a Unix socket: GET and HEAD of /status, /metrics, /metrics/devices,
- * /healthz and /readyz. Actions are asked for by POST: /kick?label=, /reload,
- * /drain and /log?level=&label=. Whoever may open the socket may do all that;
- * by TCP, where that is wanted, whoever shows the token.
+ * on a Unix socket: GET and HEAD of / (web_page.h), /status, /metrics,
+ * /metrics/devices, /healthz and /readyz. Actions are asked for by POST:
+ * /kick?label=, /reload, /drain and /log?level=&label=. Whoever may open the
+ * socket may do all that; by TCP, where that is wanted, whoever shows the
+ * token.
  *
  * Lives on the door's loop and never waits: what the workers know is asked of
  * them by letter (survey.h), and the answer is written when all have said it.

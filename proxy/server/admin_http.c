@@ -135,6 +135,8 @@ admin_answer(struct admin_client *c, const char *status, const char *type,
 	bufferevent_setcb(c->io, NULL, on_written, on_event, c);
 	ok = evbuffer_add_printf(out,
 		 "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+		 "X-Content-Type-Options: nosniff\r\n"
+		 "Cache-Control: no-store\r\n"
 		 "%sConnection: close\r\n\r\n",
 		 status, type, n, more) >= 0;
 	if (ok && !c->is_head && n > 0)

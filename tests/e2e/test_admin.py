@@ -74,7 +74,7 @@ def talk(path, request):
 def get(path, target, method="GET"):
     """(status, {header: value}, body)"""
     answer = talk(path, f"{method} {target} HTTP/1.1\r\n"
-                        "Host: whatever\r\n\r\n".encode())
+                        "Host: localhost\r\n\r\n".encode())
     head, _, body = answer.decode().partition("\r\n\r\n")
     first, *lines = head.split("\r\n")
     version, status, _ = first.split(" ", 2)
@@ -192,7 +192,7 @@ def test_metrics_as_a_client_of_prometheus_reads_them(site, path):
 def test_health_and_what_is_no_page(site, path):
     assert get(path, "/healthz")[::2] == (200, "ok\n")
     assert get(path, "/healthz?verbose=1")[::2] == (200, "ok\n")
-    for target in ("/", "/status/", "/Status", "status", "http://x/status"):
+    for target in ("/page", "/status/", "/Status", "status", "http://x/status"):
         assert get(path, target)[0] == 404
     code, headers, body = get(path, "/status", "HEAD")
     assert (code, body) == (200, "")
