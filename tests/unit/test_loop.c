@@ -331,7 +331,7 @@ test_mask_keys_differ(void **state)
 
 	assert_non_null(keys);
 	for (size_t i = 0; i < KEYS; i++) {
-		uint8_t key[4];
+		uint8_t key[4] = {0};
 
 		assert_true(loop_mask_key(s->loop, key));
 		memcpy(&keys[i], key, 4);
