@@ -51,7 +51,7 @@ def test_pods_have_no_rights(objects):
 def test_selectors_find_their_pods(objects):
     labels = [pod["metadata"]["labels"] for pod in pods(objects).values()]
     for (kind, _), spec in objects.items():
-        wanted = spec["selector"]
+        wanted = spec.get("selector") or spec["podSelector"]
         if kind != "Service":
             wanted = wanted["matchLabels"]
         assert wanted in labels
@@ -79,6 +79,20 @@ def test_haproxy_knows_every_proxy(objects):
     named = re.findall(r'"\$\{(\w+)\}',
                        (ROOT / "config/haproxy.cfg").read_text())
     assert set(named) == set(env)
+
+
+def test_haproxy_alone_tells_addresses(objects):
+    """At the port that it connects to."""
+    policy = objects["NetworkPolicy", "proxies"]
+    rule, = policy["ingress"]
+    assert [who["podSelector"] for who in rule["from"]] == [
+        objects["Deployment", "haproxy"]["selector"]]
+    container, = pods(objects)["StatefulSet", "proxy"]["spec"]["containers"]
+    numbers = {p["name"]: p["containerPort"] for p in container["ports"]}
+    ports = {str(numbers[p["port"]]) for p in rule["ports"]}
+    text = (ROOT / "config/haproxy.cfg").read_text()
+    assert set(re.findall(r"^\tserver .*:(\d+)\"", text, re.M)) == ports
+    assert set(re.findall(r"^# +port = (\d+)", text, re.M)) == ports
 
 
 def test_a_proxy_has_time_to_drain(objects):
