@@ -113,12 +113,13 @@ def test_watchdog(cloud, start, dial, supervisor):
     supervisor.wait("STATUS", fits=lambda text: text.startswith(
         "1 devices connected, 1 of them in the cloud"))
     # one that is held is not
+    before = len([said for said in supervisor.told("STATUS")
+                  if "1 on their way" in said])
     cloud.fault(entry, refuse=3)
     cloud.order("drop", entry, how="abort")
     supervisor.wait("STATUS", fits=lambda text: text.startswith(
         "1 devices connected, 0 of them in the cloud, 1 on their way"),
-        count=len([said for said in supervisor.told("STATUS")
-                   if "1 on their way" in said]) + 1)
+        count=before + 1)
     # none is sent for a process that is not this one
     other = start(cloud, cloud.device(), env={
         "NOTIFY_SOCKET": supervisor.at, "WATCHDOG_USEC": "200000",
