@@ -15,8 +15,8 @@ struct text {
 	bool full;   /* something did not fit; the string is not whole */
 };
 
-/* Adds a part and a NUL behind it; when that does not fit, only <full> is
-   set. */
+/* Adds a part and a NUL behind it; one that does not fit, and all behind it,
+   are left out, and <full> is set. */
 void text_add(struct text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

@@ -18,6 +18,7 @@ enum {
 	ACTION_WAIT_S = 70, /* files are read again */
 	REQUEST_MAX = 1024,
 	FIRST_BYTES = 64 * 1024,
+	PART_BYTES = 16 * 1024,
 	ANSWER_MAX = 512 * 1024 * 1024
 };
 
@@ -196,6 +197,90 @@ admin_get(const char *path, const char *target, char **body, struct fault *why)
 	free(answer.body);
 	*body = NULL;
 	return false;
+}
+
+/* More of an answer, as it comes; 0: its end, or of the connection. */
+static size_t
+receive_some(int fd, char *to, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = recv(fd, to, size, 0);
+	while (n < 0 && errno == EINTR);
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* Reads up to the end of the head; in *n how many bytes are there, in *body
+   where they go on behind it; NULL: there is no such end. */
+static char *
+receive_head(int fd, char *at, size_t size, size_t *n)
+{
+	char *body = NULL;
+	size_t more = 1;
+
+	*n = 0;
+	while (body == NULL && more > 0 && *n + 1 < size) {
+		more = receive_some(fd, at + *n, size - *n - 1);
+		*n += more;
+		at[*n] = '\0';
+		body = strstr(at, "\r\n\r\n");
+	}
+	return body != NULL ? body + 4 : NULL;
+}
+
+/* The line an answer says that is not good. */
+static bool
+is_refused(int fd, char *body, size_t n, size_t size, struct fault *why)
+{
+	size_t more;
+
+	while (n + 1 < size &&
+	       (more = receive_some(fd, body + n, size - n - 1)) > 0)
+		n += more;
+	body[n] = '\0';
+	return fault_set(
+	    why, R_INTERNAL, "%.*s", (int)strcspn(body, "\n"), body);
+}
+
+static bool
+follow(int fd, const char *path, bool (*take)(void *, const char *, size_t),
+    void *arg, struct fault *why)
+{
+	char part[PART_BYTES];
+	int status;
+	size_t n;
+	char *body = receive_head(fd, part, sizeof(part), &n);
+
+	if (body == NULL || sscanf(part, "HTTP/1.1 %3d ", &status) != 1)
+		return is_no_proxy(why, path);
+	n -= (size_t)(body - part);
+	if (status != 200)
+		return is_refused(
+		    fd, body, n, sizeof(part) - (size_t)(body - part), why);
+	while (n == 0 || take(arg, body, n)) {
+		body = part;
+		n = receive_some(fd, part, sizeof(part));
+		if (n == 0)
+			break;
+	}
+	return true;
+}
+
+bool
+admin_follow(const char *path, const char *target,
+    bool (*take)(void *arg, const char *text, size_t n), void *arg,
+    struct fault *why)
+{
+	int fd = open_socket(path);
+	bool ok;
+
+	if (fd < 0)
+		return unreachable(why, path, errno);
+	ok = send_request(fd, "POST", target) ? follow(fd, path, take, arg, why)
+					      : unreachable(why, path, errno);
+	(void)close(fd);
+	return ok;
 }
 
 bool

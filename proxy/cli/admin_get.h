@@ -1,6 +1,6 @@
 /*
  * admin_get: one request to the admin endpoint of a running proxy
- * (server/admin.h). Blocks, but not for long.
+ * (server/admin.h). Blocks, but not for long, but for admin_follow().
  */
 #ifndef PROXY_CLI_ADMIN_GET_H
 #define PROXY_CLI_ADMIN_GET_H
@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* What it answers. */
 struct admin_answer {
@@ -36,6 +37,15 @@ NODISCARD bool admin_ask(const char *path, const char *method,
 /* As admin_ask() by GET; only a good answer is one. */
 NODISCARD bool admin_get(
     const char *path, const char *target, char **body, struct fault *why);
+
+/*
+ * As admin_ask() by POST, for an answer that goes on: hands each part of a good
+ * one to <take> as it comes, until the proxy ends it, or <take> says false. An
+ * answer that is not good is a fault.
+ */
+NODISCARD bool admin_follow(const char *path, const char *target,
+    bool (*take)(void *arg, const char *text, size_t n), void *arg,
+    struct fault *why);
 
 /* <text> as a part of a target, percent-encoded (RFC 3986 2.1); false: it does
    not fit into <size> bytes. */

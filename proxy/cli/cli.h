@@ -43,6 +43,7 @@ struct cli_options {
 	bool json;
 	bool watch;
 	bool ready;
+	bool payload;
 	const char *iterations;
 	uint8_t level;       /* of MQTT: 4 unless given */
 	const char *operand; /* NULL unless the command takes one */
@@ -87,6 +88,7 @@ extern const struct cli_command cli_reload;
 extern const struct cli_command cli_drain;
 extern const struct cli_command cli_log;
 extern const struct cli_command cli_healthcheck;
+extern const struct cli_command cli_trace;
 extern const struct cli_command cli_device;
 extern const struct cli_command cli_device_list;
 extern const struct cli_command cli_device_show;

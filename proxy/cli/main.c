@@ -15,6 +15,7 @@ static const struct cli_command *const commands[] = {
     &cli_sign,
     &cli_doctor,
     &cli_status,
+    &cli_trace,
     &cli_kick,
     &cli_reload,
     &cli_drain,

@@ -128,6 +128,7 @@ static const struct {
 } flags[] = {
     {'j', offsetof(struct cli_options, json)},
     {'n', offsetof(struct cli_options, dry_run)},
+    {'L', offsetof(struct cli_options, payload)},
     {'R', offsetof(struct cli_options, ready)},
     {'P', offsetof(struct cli_options, secret_prompt)},
     {'S', offsetof(struct cli_options, secret_stdin)},

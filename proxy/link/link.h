@@ -32,6 +32,7 @@
 #include "link/loop.h"
 #include "link/resolver.h"
 #include "link/stream.h"
+#include "link/tap.h"
 #include "link/trust.h"
 #include "settings/credmap.h"
 #include "settings/settings.h"
@@ -114,6 +115,7 @@ struct link {
 	struct link_env *env;
 	const struct link_owner *owner;
 	void *arg;
+	struct tap *tap; /* of what is put; the owner's, or NULL */
 	const struct credential *target; /* the owner's; see link_retarget() */
 	enum link_state state;
 	uint8_t level;          /* of MQTT, for the subprotocol */

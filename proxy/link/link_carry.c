@@ -185,6 +185,7 @@ link_put(struct link *l, enum ws_opcode opcode, struct span payload, bool ends)
 		return;
 	}
 	l->mid_message = !ends;
+	tap_tell(l->tap, TAP_TO_CLOUD, payload, opcode != WS_CONTINUATION);
 }
 
 void

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "server/admin_http.h"
 #include "server/admin_tcp.h"
+#include "server/admin_trace.h"
 #include "server/local_socket.h"
 #include "server/web_page.h"
 #include "settings/network.h"
@@ -28,6 +29,7 @@ struct admin {
 	struct local_socket socket;
 	int tcp; /* -1: none */
 	struct admin_http *http;
+	struct admin_traces traces;
 };
 
 /* What has to come before an answer. */
@@ -264,6 +266,19 @@ set_log_level(struct admin *a, struct admin_client *c, const struct page *page)
 	}
 }
 
+/* By POST, as is_meant() is asked then: topics are for no page in a browser. */
+static void
+trace(struct admin *a, struct admin_client *c, const struct page *page)
+{
+	const struct credential *entry = entry_of(a, c);
+
+	(void)page;
+	if (entry != NULL)
+		admin_trace_begin(&a->traces, c, entry,
+		    strcmp(admin_question(c)->payload, "yes") == 0,
+		    a->config.trace, a->config.arg);
+}
+
 static const struct page pages[] = {
     {"/", "text/html; charset=utf-8", false, NEEDS_NOTHING, show_web_page,
 	NULL},
@@ -278,6 +293,7 @@ static const struct page pages[] = {
     {"/reload", NULL, true, NEEDS_RELOAD, tell_reloaded, NULL},
     {"/drain", NULL, true, NEEDS_NOTHING, drain, NULL},
     {"/log", NULL, true, NEEDS_NOTHING, set_log_level, NULL},
+    {"/trace", NULL, true, NEEDS_NOTHING, trace, NULL},
 };
 
 /* ---- what the workers say ---- */
@@ -492,7 +508,10 @@ serve(void *arg, struct admin_client *c, const struct admin_request *r)
 		    " there must be no Origin");
 	else if (!take_argument(
 		     r->query, "label", q->argument, sizeof(q->argument)) ||
-		 !take_argument(r->query, "level", q->level, sizeof(q->level)))
+		 !take_argument(
+		     r->query, "level", q->level, sizeof(q->level)) ||
+		 !take_argument(
+		     r->query, "payload", q->payload, sizeof(q->payload)))
 		admin_say(c, "400 Bad Request", "that is no label");
 	else
 		begin(a, c, page);
@@ -600,8 +619,10 @@ admin_tcp_socket(const struct admin *a)
 void
 admin_leave(struct admin **a)
 {
-	if (*a != NULL)
+	if (*a != NULL) {
+		admin_traces_leave(&(*a)->traces);
 		local_socket_leave(&(*a)->socket);
+	}
 	admin_free(a);
 }
 
@@ -613,6 +634,7 @@ admin_free(struct admin **ap)
 	if (a == NULL)
 		return;
 	survey_forsake(a->config.survey);
+	admin_traces_finish(&a->traces);
 	admin_http_free(&a->http);
 	local_socket_close(&a->socket);
 	close_if_open(a->tcp);

@@ -2,8 +2,9 @@
  * admin: what an administrator and Prometheus ask the running proxy, by HTTP
  * on a Unix socket: GET and HEAD of / (web_page.h), /status, /metrics,
  * /metrics/devices, /healthz and /readyz. Actions are asked for by POST:
- * /kick?label=, /reload, /drain and /log?level=&label=. Whoever may open the
- * socket may do all that; by TCP, where that is wanted, whoever shows the
+ * /kick?label=, /reload, /drain, /log?level=&label= and
+ * /trace?label=&payload=yes. Whoever may open the socket may do all that; by
+ * TCP, where that is wanted, whoever shows the
  * token.
  *
  * Lives on the door's loop and never waits: what the workers know is asked of
@@ -17,6 +18,7 @@
 #include "base/secret.h"
 #include "server/admin_pages.h"
 #include "server/survey.h"
+#include "server/trace_feed.h"
 
 #include <event2/event.h>
 #include <stdbool.h>
@@ -40,6 +42,8 @@ struct admin_config {
 	const char *(*unready)(void *arg);
 	/* Ends the session of <entry>. False without memory. */
 	bool (*kick)(void *arg, const struct credential *entry);
+	/* trace_feed_begin() at the home of that device. */
+	struct trace_feed *(*trace)(void *arg, const struct trace_wish *wish);
 	/* Has the files read again; admin_reloaded() follows. */
 	void (*reload)(void *arg);
 	/* Ends all sessions in order, then the process. */
@@ -58,10 +62,12 @@ void admin_reloaded(struct admin *a);
 int admin_socket(const struct admin *a);
 int admin_tcp_socket(const struct admin *a);
 
-/* Takes the socket away and drops all clients; NULL inside is fine. */
+/* Takes the socket away and drops all clients; NULL inside is fine. After
+   home_stop(), if there are homes. */
 void admin_free(struct admin **a);
 
-/* The same, but another process listens there: the socket stays. */
+/* The same, but another process listens there: the socket stays. Homes may
+   still be there. */
 void admin_leave(struct admin **a);
 
 #endif

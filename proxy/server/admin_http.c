@@ -21,6 +21,7 @@ enum {
 	HEAD_MAX = 4096, /* of a request */
 	CLIENT_S = 5,    /* for request and answer together */
 	LATE_S = 1,      /* to take the answer that it came too late */
+	STREAM_S = 60,   /* to take something of an answer without an end */
 	PAUSE_S = 1      /* without descriptors */
 };
 
@@ -36,6 +37,10 @@ struct admin_client {
 	bool is_head; /* what it asks for */
 	void (*then)(void *arg);
 	void *then_arg;
+	/* of an answer without an end, or NULL: */
+	void (*on_room)(void *arg);
+	void (*on_gone)(void *arg);
+	void *stream_arg;
 };
 
 struct place {
@@ -93,6 +98,8 @@ client_free(struct admin_client *c)
 	bufferevent_free(c->io);
 	h->count--;
 	accept_more(h);
+	if (c->on_gone != NULL)
+		c->on_gone(c->stream_arg);
 	if (c->then != NULL)
 		c->then(c->then_arg);
 	free(c);
@@ -187,6 +194,78 @@ static void
 refuse(struct admin_client *c, const char *status)
 {
 	admin_say(c, status, status);
+}
+
+/* ---- answers without an end ---- */
+
+static void
+on_stream_written(struct bufferevent *io, void *arg)
+{
+	struct admin_client *c = arg;
+
+	(void)io;
+	c->on_room(c->stream_arg);
+}
+
+/* It has nothing to say any more, but that it leaves. */
+static void
+on_stream_read(struct bufferevent *io, void *arg)
+{
+	(void)io;
+	wipe_input(arg);
+}
+
+/* One that leaves without a word is noticed too. */
+static void
+keep_alive(struct bufferevent *io)
+{
+	const int on = 1;
+
+	(void)setsockopt(
+	    bufferevent_getfd(io), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+}
+
+void
+admin_stream_begin(struct admin_client *c, void (*on_room)(void *arg),
+    void (*on_gone)(void *arg), void *arg)
+{
+	static const struct timeval patience = {.tv_sec = STREAM_S};
+	static const char head[] = "HTTP/1.1 200 OK\r\n"
+				   "Content-Type: " TEXT_TYPE "\r\n"
+				   "Cache-Control: no-store\r\n"
+				   "Connection: close\r\n\r\n";
+
+	c->on_room = on_room;
+	c->on_gone = on_gone;
+	c->stream_arg = arg;
+	(void)event_del(&c->deadline);
+	keep_alive(c->io);
+	bufferevent_setcb(
+	    c->io, on_stream_read, on_stream_written, on_event, c);
+	(void)bufferevent_set_timeouts(c->io, NULL, &patience);
+	(void)bufferevent_enable(c->io, EV_READ);
+	admin_stream_put(c, head, sizeof(head) - 1);
+}
+
+void
+admin_stream_put(struct admin_client *c, const char *text, size_t n)
+{
+	/* without memory it misses some */
+	(void)evbuffer_add(bufferevent_get_output(c->io), text, n);
+}
+
+void
+admin_stream_end(struct admin_client *c)
+{
+	struct evbuffer *out = bufferevent_get_output(c->io);
+
+	/* else only the bufferevent may take from its front */
+	(void)evbuffer_unfreeze(out, 1);
+	while (evbuffer_get_length(out) > 0 &&
+	       evbuffer_write(out, bufferevent_getfd(c->io)) > 0)
+		;
+	c->on_gone = NULL;
+	client_free(c);
 }
 
 /* ---- requests ---- */

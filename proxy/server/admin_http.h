@@ -41,6 +41,7 @@ struct admin_question {
 	bool is_asked;
 	char argument[ADMIN_ARGUMENT_MAX];
 	char level[16];
+	char payload[8];
 };
 
 struct admin_http_config {
@@ -85,7 +86,23 @@ void admin_wait(struct admin_client *c, unsigned seconds);
 void admin_answer(struct admin_client *c, const char *status, const char *type,
     const char *more, char *body, size_t n);
 
-/* The same with one line of text for a person. */
+/*
+ * Answers with text that goes on until the client leaves, or admin_stream_end()
+ * (RFC 9112 6.3: its length is that of the connection). A client that takes
+ * nothing of it for a minute has left. <on_room>: it has taken all that was
+ * put. <on_gone>: it has left; the last call.
+ */
+void admin_stream_begin(struct admin_client *c, void (*on_room)(void *arg),
+    void (*on_gone)(void *arg), void *arg);
+
+/* Puts a copy. */
+void admin_stream_put(struct admin_client *c, const char *text, size_t n);
+
+/* Writes of it what the client takes at once, and closes; on_gone is not
+   called. */
+void admin_stream_end(struct admin_client *c);
+
+/* The same as admin_answer() with one line of text for a person. */
 void admin_say(struct admin_client *c, const char *status, const char *text);
 
 /* 401: it has not shown the token. */

@@ -580,6 +580,38 @@ home_kick(struct home *h, const struct credential *entry)
 	return true;
 }
 
+/* ---- somebody looks at the packets of one ---- */
+
+void
+home_post(struct home *h, struct letter *l)
+{
+	mailbox_post(h->mailbox, l);
+}
+
+void
+home_trace(struct home *h, struct trace *t)
+{
+	struct session *s =
+	    identities_session(&h->identities, t->product_key, t->device_name);
+
+	LIST_INSERT_HEAD(&h->env.traces, t, next);
+	if (s != NULL)
+		session_trace(s, t);
+	else
+		trace_note(t, "the device is not connected; waiting for it");
+}
+
+void
+home_untrace(struct home *h, struct trace *t)
+{
+	struct session *s =
+	    identities_session(&h->identities, t->product_key, t->device_name);
+
+	LIST_REMOVE(t, next);
+	if (s != NULL)
+		session_untrace(s, t);
+}
+
 /* ---- its end ---- */
 
 static void

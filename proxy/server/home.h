@@ -42,6 +42,7 @@ struct home_config {
 };
 
 struct pulse_answer;
+struct trace;
 struct survey_part;
 
 /* Starts the thread. NULL: <why> says what it lacked. */
@@ -68,6 +69,14 @@ void home_survey(struct home *h, struct survey_part *part);
 
 /* Ends the session of <entry>, if it has one. False without memory. */
 NODISCARD bool home_kick(struct home *h, const struct credential *entry);
+
+/* Has it open <l>, with <h> as its argument. */
+void home_post(struct home *h, struct letter *l);
+
+/* From inside such a letter: <t>, whose names are those of a device of this
+   home, is told of its packets, until it is not any more. */
+void home_trace(struct home *h, struct trace *t);
+void home_untrace(struct home *h, struct trace *t);
 
 /* Ends its sessions in order, one after the other at an even pace within
    <over_ms>. Devices may still come. Once. */

@@ -230,7 +230,7 @@ static bool
 start_loop(struct server *s, struct fault *why)
 {
 	s->base = event_base_new();
-	s->mailbox = mailbox_new();
+	s->mailbox = s->traces.door = mailbox_new();
 	s->crowd = crowd_new();
 	if (s->base == NULL || s->mailbox == NULL || s->crowd == NULL)
 		goto fail;
@@ -391,6 +391,21 @@ kick(void *arg, const struct credential *entry)
 	return home_kick(s->homes[home_of(s, entry)], entry);
 }
 
+static struct trace_feed *
+trace(void *arg, const struct trace_wish *wish)
+{
+	struct server *s = arg;
+	const struct credential *entry = wish->entry;
+	struct trace_feed *f =
+	    trace_feed_begin(&s->traces, s->homes[home_of(s, entry)], wish);
+
+	if (f != NULL)
+		log_write_for(&entry->log, LOG_NOTICE, "trace",
+		    "label=%s payload=%s", entry->label,
+		    wish->wants_payload ? "yes" : "no");
+	return f;
+}
+
 static bool
 start_survey(struct server *s, struct fault *why)
 {
@@ -418,6 +433,7 @@ start_admin(struct server *s, struct fault *why)
 	    .fill = fill_facts,
 	    .unready = unready,
 	    .kick = kick,
+	    .trace = trace,
 	    .reload = ask_for_reload,
 	    .drain = server_drain,
 	    .arg = s,
@@ -507,9 +523,9 @@ clean_up(struct server *s)
 {
 	inherited_close(&s->inherited);
 	door_free(&s->door);
-	admin_free(&s->admin);
 	for (unsigned i = 0; i < s->home_count; i++)
 		home_stop(s->homes[i]);
+	admin_free(&s->admin);
 	if (s->pulse != NULL)
 		pulse_stop(s->pulse);
 	if (s->base != NULL && s->mailbox != NULL) {

@@ -22,6 +22,7 @@
 #include "server/pulse.h"
 #include "server/successor.h"
 #include "server/survey.h"
+#include "server/trace_feed.h"
 
 #include <event2/event_struct.h>
 #include <limits.h>
@@ -56,6 +57,7 @@ struct server {
 	struct notify notify;
 	struct pulse *pulse;
 	struct survey *survey;
+	struct trace_feeds traces;
 	uint64_t began_ms; /* by both clocks */
 	uint64_t started_ms;
 	struct map_state map_state;

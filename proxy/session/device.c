@@ -58,8 +58,9 @@ device_close(struct device *d, struct span last)
 		return;
 	leave(d);
 	/* without memory the device misses the reason, not the close */
-	if (buffer_append(&rest, buffer_span(&d->out)) && !d->torn)
-		(void)!buffer_append(&rest, last);
+	if (buffer_append(&rest, buffer_span(&d->out)) && !d->torn &&
+	    buffer_append(&rest, last))
+		tap_tell(d->tap, TAP_TO_DEVICE, last, false);
 	loop_unkeep_down(d->env->loop, &d->out, d->out.n);
 	linger_seen(d->env->lingering, d->fd, &rest,
 	    d->env->settings->close_timeout_ms, d->witness);
@@ -96,6 +97,7 @@ device_write(struct device *d, struct span bytes)
 {
 	if (d->state == DEVICE_GONE || bytes.n == 0)
 		return;
+	tap_tell(d->tap, TAP_TO_DEVICE, bytes, false);
 	while (d->out.n == 0 && bytes.n > 0) {
 		ssize_t n = send(d->fd, bytes.p, bytes.n, MSG_NOSIGNAL);
 
@@ -210,6 +212,8 @@ read_once(struct device *d)
 	/* also after a short read: a FIN or a reset that is there already,
 	   behind these bytes, is no event of its own */
 	d->heard_ms = clock_mono_ms();
+	tap_tell(d->tap, TAP_FROM_DEVICE,
+	    (struct span){loop->in + kept, (size_t)n}, false);
 	hand_on(d, kept + (size_t)n);
 	return true;
 }

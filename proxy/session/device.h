@@ -15,6 +15,7 @@
 #include "base/fault.h"
 #include "base/span.h"
 #include "link/loop.h"
+#include "link/tap.h"
 #include "session/linger.h"
 #include "settings/settings.h"
 
@@ -47,6 +48,7 @@ struct device {
 	struct device_env *env;
 	const struct device_owner *owner;
 	void *arg;
+	struct tap *tap; /* the owner's, or NULL */
 	enum device_state state;
 	int fd;
 	struct event io;

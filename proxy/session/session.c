@@ -96,6 +96,7 @@ session_new(
 	s->memory = memory;
 	if (connect.clean)
 		inbound_forget(&memory->inbound);
+	session_begin_traces(s);
 	session_begin_retained(s);
 	session_begin_pace(s);
 	buffer_wipe(&k->bytes);
@@ -238,6 +239,8 @@ session_end_with(struct session *s, const struct fault *why, struct span last)
 	device_close(&s->device, last);
 	link_close(&s->link,
 	    why->why == R_DRAINING ? WS_CLOSE_GOING_AWAY : WS_CLOSE_NORMAL);
+	session_note(
+	    s, "the session ends: %s %s", reason_word(why->why), why->text);
 	bury_when_idle(s);
 }
 
@@ -384,6 +387,7 @@ on_link_lost(void *arg, const struct fault *why)
 {
 	struct session *s = arg;
 
+	session_note(s, "no link: %s %s", reason_word(why->why), why->text);
 	if (s->will.state > WILL_KEPT)
 		session_lose_will(s);
 	else if (!session_hold(s, why))

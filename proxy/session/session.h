@@ -28,6 +28,7 @@
 #include "session/retained_due.h"
 #include "session/session_tally.h"
 #include "session/subscribing.h"
+#include "session/trace.h"
 #include "settings/credmap.h"
 
 #include <stdbool.h>
@@ -42,6 +43,7 @@ struct session_env {
 	struct link_env link;
 	struct device_env device;
 	struct session_tally tally;
+	struct traces traces; /* the worker's, of whatever devices */
 	/* Both sides have closed: the session may be freed, by
 	   session_free(), and the same identity may dial again. */
 	void (*on_dead)(void *arg, struct session *s);
@@ -241,6 +243,11 @@ void session_sum(const struct session *s, struct session_sums *sums);
 /* What an administrator is told of it. */
 enum presence session_presence(const struct session *s);
 void session_report(const struct session *s, struct session_report *out);
+
+/* <t>, which is about this device and one of the worker's, joins; or leaves, if
+   it is there. It must have left before it is freed. */
+void session_trace(struct session *s, struct trace *t);
+void session_untrace(struct session *s, struct trace *t);
 
 /* A new map has come: goes on under its entry, or ends when that is gone or
    does not let the device in any more, or another login is due. */

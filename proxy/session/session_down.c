@@ -498,6 +498,7 @@ session_take_cloud_data(void *arg, const struct ws_event *ev)
 		link_fail(&s->link, WS_CLOSE_UNSUPPORTED, &why);
 		return;
 	}
+	tap_tell(s->link.tap, TAP_FROM_CLOUD, in, false);
 	/* what is behind the end of a link goes with it */
 	while (!s->ended && link_is_open(&s->link)) {
 		switch (mqtt_stream_next(&s->down_stream, &in, &piece)) {

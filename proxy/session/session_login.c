@@ -124,6 +124,7 @@ session_log_in(void *arg)
 	struct buffer packet = {0};
 	struct mapped mapped = {0};
 
+	session_trace_link(s);
 	s->logins += s->accepted;
 	s->cloud_keep_alive_s = cloud_keep_alive_s(s);
 	errno = 0;

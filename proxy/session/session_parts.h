@@ -8,7 +8,7 @@
  * packets from the cloud, session_hold.c a lost link that the device does not
  * notice, session_resume.c the login after that, session_return.c a device that
  * leaves or comes again meanwhile, session_report.c what an administrator is
- * told of it.
+ * told of it, session_trace.c those who look at its packets.
  */
 #ifndef PROXY_SESSION_SESSION_PARTS_H
 #define PROXY_SESSION_SESSION_PARTS_H
@@ -122,6 +122,20 @@ void session_end_when_delivered(struct session *s);
 /* True when its device is gone, and has left something that is not delivered.
  */
 bool session_left_backlog(const struct session *s);
+
+/* session_trace.c */
+
+/* Its CONNECT is here, and nothing has happened yet. */
+void session_begin_traces(struct session *s);
+/* The device has come again: <connect> is that of <k>, whose descriptor is the
+   session's now. */
+void session_trace_again(
+    struct session *s, const struct knock *k, struct span connect);
+/* A link is open. */
+void session_trace_link(struct session *s);
+/* A line for those who look on. */
+void session_note(const struct session *s, const char *fmt, ...)
+    PRINTF_LIKE(2, 3);
 
 /* of all of them */
 

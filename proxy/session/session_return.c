@@ -210,6 +210,7 @@ session_adopt(struct session *s, struct knock *k)
 		session_end_for(s, R_OUT_OF_MEMORY, "for a device");
 		return false;
 	}
+	session_trace_again(s, k, first);
 	ok = move_in(s, k, &c, first);
 	buffer_wipe(&k->bytes);
 	credmap_unref(k->map);
