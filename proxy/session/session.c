@@ -239,8 +239,7 @@ session_end_with(struct session *s, const struct fault *why, struct span last)
 	device_close(&s->device, last);
 	link_close(&s->link,
 	    why->why == R_DRAINING ? WS_CLOSE_GOING_AWAY : WS_CLOSE_NORMAL);
-	session_note(
-	    s, "the session ends: %s %s", reason_word(why->why), why->text);
+	session_note_fault(s, "the session ends", why);
 	bury_when_idle(s);
 }
 
@@ -387,7 +386,7 @@ on_link_lost(void *arg, const struct fault *why)
 {
 	struct session *s = arg;
 
-	session_note(s, "no link: %s %s", reason_word(why->why), why->text);
+	session_note_fault(s, "no link", why);
 	if (s->will.state > WILL_KEPT)
 		session_lose_will(s);
 	else if (!session_hold(s, why))

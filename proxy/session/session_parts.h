@@ -136,6 +136,9 @@ void session_trace_link(struct session *s);
 /* A line for those who look on. */
 void session_note(const struct session *s, const char *fmt, ...)
     PRINTF_LIKE(2, 3);
+/* The same: "WHAT: taken_over by 192.0.2.7:50000". */
+void session_note_fault(
+    const struct session *s, const char *what, const struct fault *why);
 
 /* of all of them */
 

@@ -113,3 +113,11 @@ session_note(const struct session *s, const char *fmt, ...)
 	for (struct tap *tap = s->link.tap; tap != NULL; tap = tap->next)
 		trace_note((struct trace *)tap, "%s", text);
 }
+
+void
+session_note_fault(
+    const struct session *s, const char *what, const struct fault *why)
+{
+	session_note(s, "%s: %s%s%s", what, reason_word(why->why),
+	    why->text[0] != '\0' ? " " : "", why->text);
+}

@@ -2,24 +2,24 @@
 of a login; and no session waits for whoever reads it."""
 
 import contextlib
-import json
+import hmac
 import os
 import re
 import select
 import signal
-import socket
 import subprocess
 import tempfile
-import threading
 
-import paho.mqtt.client as paho
 import pytest
 
 import mqtt_raw as mqtt
 from cloud_process import topic_of
+from kernel import wait_until
 from proxy import TIMEOUT, environment, program
-from test_admin import connect, get, talk
+from test_admin import connect, talk, until_closed
+from test_control import post
 from test_hold import SWIFT, lose_link
+from test_no_secret_leaks import assert_clean
 
 OWN = "/${pk}/${dn}/user/"
 RULES = {"topic.1.lan": "plant/+/state", "topic.1.cloud": OWN + "state/$1"}
@@ -28,6 +28,8 @@ LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z "
                   r"|proxy->device )(\S+) bytes=\d+|-- )(.*)")
 LEFT_OUT = re.compile(r"\.\.\. (\d+) packets not shown")
 HIDDEN = "a-password-of-the-LAN"
+TRACES_MAX = 4
+MANY = 10000
 
 
 @pytest.fixture
@@ -142,4 +144,232 @@ def test_both_sides(cloud, start, dial, listen, path, trace, level):
     device.send(mqtt.DISCONNECT)
     lines = one.until("the session ends: device_left")
     assert "DISCONNECT" in [kind for _, kind, _ in lines]
+    assert_no_secret(cloud, entry, one.end())
+
+
+def assert_no_secret(cloud, entry, text):
+    """Neither what the device has shown, nor any login of the cloud."""
+    known = {"the device's password": HIDDEN,
+             "device_secret": entry["device_secret"]}
+    logins = cloud.decisions("login", entry)
+    assert logins and text.count("proxy->cloud  CONNECT") == len(logins)
+    for at, login in enumerate(logins):
+        client_id = login["client_id"].partition("|")[0]
+        content = (f"clientId{client_id}deviceName{entry['device_name']}"
+                   f"productKey{entry['product_key']}"
+                   f"timestamp{login['timestamp']}")
+        sign = hmac.new(entry["device_secret"].encode(), content.encode(),
+                        "sha256").hexdigest()
+        known[f"login {at}"] = sign
+        known[f"LOGIN {at}"] = sign.upper()
+        known["user name"] = login["user_name"]
+    assert_clean("the trace", text, known)
+
+
+@pytest.mark.parametrize("level", [4, 5])
+def test_qos_2(cloud, start, dial, path, trace, level):
+    """As it is, and as it is changed on its way: into QoS 1."""
+    entry = cloud.device()
+    proxy = start(cloud, entry, admin={"socket": path})
+    device = dial(proxy)
+    device.log_in(entry["label"], level)
+    one = trace(entry["label"])
+    # one that is connected already
+    one.until(f"online, peer 127.0.0.1:{device.port}, MQTT level {level}")
+    device.send(mqtt.publish(topic_of(entry), "a message", 2, 7, level))
+    device.expect(mqtt.PUBREC)
+    device.send(mqtt.pubrel(7))
+    device.expect(mqtt.PUBCOMP)
+    lines = one.until("PUBCOMP", "proxy->device")
+    kinds = {way: [(kind, rest[:11]) for to, kind, rest in lines if to == way]
+             for way in ("device->proxy", "proxy->device", "proxy->cloud")}
+    assert [kind for kind, _ in kinds["device->proxy"]] == [
+        "PUBLISH", "PUBREL"]
+    assert [kind for kind, _ in kinds["proxy->device"]] == [
+        "PUBREC", "PUBCOMP"]
+    assert kinds["device->proxy"][0][1] == " qos=2 id=7"
+    assert kinds["proxy->cloud"][0][1][:7] in (" qos=1 ", " qos=2 ")
+    assert "a message" not in one.end()
+
+
+def test_reconnect(cloud, start, dial, path, trace):
+    """It goes on with the next session, and the next link of one."""
+    entry = cloud.device()
+    proxy = start(cloud, entry, admin={"socket": path}, dial=SWIFT)
+    one = waits(trace(entry["label"]))
+    for _ in range(2):
+        device = dial(proxy)
+        device.log_in(entry["label"])
+        assert len(ways_of(one.until("CONNACK", "proxy->device"),
+                           "CONNECT")) == 2
+        device.close()
+        one.until("the session ends: device_closed")
+    device = dial(proxy)
+    device.log_in(entry["label"])
+    lose_link(cloud, proxy, entry)
+    one.until("no link: ")
+    lines = one.until("CONNACK", "cloud->proxy")
+    assert [way for way, _ in ways_of(lines, "CONNECT")] == ["proxy->cloud"]
+    device.publish(topic_of(entry), "behind", qos=1)
+    one.until("PUBACK", "proxy->device")
+    assert_no_secret(cloud, entry, one.end())
+
+
+def test_one_that_comes_back_while_it_is_held(
+        cloud, start, dial, path, trace):
+    entry = cloud.device(clean_session="no", password=HIDDEN)
+    proxy = start(cloud, entry, admin={"socket": path}, dial=SWIFT)
+    login = {"clean": False, "user_name": "own", "password": HIDDEN}
+    device = dial(proxy)
+    device.log_in(entry["label"], **login)
+    one = trace(entry["label"])
+    one.until("online")
+    cloud.fault(entry, refuse=3)
+    lose_link(cloud, proxy, entry)
+    device.close()
+    proxy.wait_log("device_held")
+    dial(proxy).log_in(entry["label"], **login)
+    lines = one.until("CONNACK", "proxy->device")
+    assert any("password=yes" in rest for way, rest
+               in ways_of(lines, "CONNECT") if way == "device->proxy")
     assert HIDDEN not in one.end()
+
+
+def test_big_messages(cloud, start, dial, listen, path, trace):
+    """Those that pass in pieces are one line; also when the trace begins in
+    the middle of one."""
+    entry = cloud.device(**RULES)
+    proxy = start(cloud, entry, admin={"socket": path},
+                  limits={"session_buffer": "64K"})
+    heard = listen(cloud, topic_of(entry, "#"))
+    device = dial(proxy)
+    device.log_in(entry["label"])
+    device.subscribe(topic_of(entry, "set"))
+    payload = bytes(range(256)) * 600
+    message = mqtt.publish("plant/7/state", payload, 1)
+    device.send(message[:100000])
+    cloud.wait("login", entry)
+    one = trace(entry["label"], "--payload")
+    one.until("online")
+    device.send(message[100000:])
+    heard.receive()
+    device.expect(mqtt.PUBACK)
+    device.publish("plant/8/state", payload, qos=1, number=2)
+    heard.receive()
+    heard.publish(topic_of(entry, "set"), payload)
+    assert device.receive().payload == payload
+    lines = one.until("PUBLISH", "proxy->device")
+    assert [(way, f"payload_bytes={len(payload)} " in rest) for way, rest
+            in ways_of(lines, "PUBLISH") if "plant/7" not in rest] == [
+        ("device->proxy", True), ("proxy->cloud", True),
+        ("cloud->proxy", True), ("proxy->device", True)]
+    # what had begun before is not told, and nothing of it is taken for more
+    assert 'topic="plant/7' not in one.text()
+    assert 'payload="\\x00\\x01' in one.text()
+    assert "malformed" not in one.end()
+
+
+def ask(path, entry, *headers, target="/trace?label="):
+    """A reader by HTTP; its socket, once the answer has begun."""
+    client = connect(path)
+    client.sendall("\r\n".join([
+        f"POST {target}{entry['label']} HTTP/1.1", "Host: localhost",
+        *headers, "", ""]).encode())
+    head = client.recv(4096)
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n"), head
+    assert b"Content-Length" not in head
+    return client
+
+
+def test_a_reader_that_stops(cloud, start, dial, listen, path):
+    """No message waits for it or is lost, and it is told what it missed."""
+    entry = cloud.device(contract="none")
+    proxy = start(cloud, entry, admin={"socket": path})
+    heard = listen(cloud, topic_of(entry), qos=0)
+    device = dial(proxy)
+    device.log_in(entry["label"])
+    with ask(path, entry) as reader:
+        for at in range(0, MANY, 100):
+            device.send(*(mqtt.publish(topic_of(entry), f"{i}")
+                          for i in range(at, at + 100)))
+        assert [int(heard.receive().payload) for _ in range(MANY)] == list(
+            range(MANY))
+        device.ping()
+        # reads on: what it gets are whole lines, with a gap that is told
+        text = b""
+        while b"the session ends" not in text:
+            if b"not shown" in text and device.socket.fileno() >= 0:
+                device.send(mqtt.DISCONNECT)
+                device.close()
+            more = reader.recv(65536)
+            assert more
+            text += more
+        lines = text.decode().splitlines()
+        missed = sum(int(LEFT_OUT.fullmatch(line)[1]) for line in lines
+                     if LEFT_OUT.fullmatch(line))
+        assert missed > 0
+        assert all(LINE.fullmatch(line) or LEFT_OUT.fullmatch(line)
+                   for line in lines)
+        # both sides of each, PINGREQ and PINGRESP, both sides of DISCONNECT
+        seen = sum(" bytes=" in line for line in lines)
+        assert seen + missed == 2 * MANY + 4
+
+
+def test_how_many(cloud, start, path, trace):
+    """A fifth is refused, until one has left; each sees its own device."""
+    entry, other = cloud.device(), cloud.device()
+    proxy = start(cloud, entry, other, admin={"socket": path})
+    running = [waits(trace(each["label"]))
+               for each in (entry, entry, other, other)]
+    assert len(running) == TRACES_MAX
+    fifth = trace(entry["label"])
+    _, errors = fifth.process.communicate(timeout=TIMEOUT)
+    assert fifth.process.returncode == 1
+    assert b"too many traces" in errors
+    with mqtt.Client(proxy.port) as device:
+        device.log_in(entry["label"])
+    for one in running[:2]:
+        one.until("the session ends")
+    assert "session" not in running[2].end() + running[3].end()
+    # the proxy has noticed that they left
+    wait_until(lambda: trace(other["label"]).line() is not None)
+    running[0].end()
+
+
+def test_who_may(cloud, start, path, trace):
+    """No page in a browser, by no GET; and it is for a device that is there.
+    """
+    entry = cloud.device()
+    start(cloud, entry, admin={"socket": path})
+    target = f"/trace?label={entry['label']}"
+    assert talk(path, f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                .encode()).startswith(b"HTTP/1.1 405 ")
+    assert post(path, target, "Origin: http://localhost") == 403
+    assert post(path, target, host="evil.example") == 403
+    assert post(path, "/trace?label=nobody") == 404
+    nobody = trace("nobody")
+    _, errors = nobody.process.communicate(timeout=TIMEOUT)
+    assert nobody.process.returncode == 1
+    assert b"no device has that label" in errors
+
+
+def test_the_end(cloud, start, dial, path, trace):
+    """SIGTERM: a trace sees the session's end, and ends in order."""
+    entry, other = cloud.device(), cloud.device()
+    proxy = start(cloud, entry, other, admin={"socket": path})
+    device = dial(proxy)
+    device.log_in(entry["label"], 5)
+    one, idle = trace(entry["label"]), waits(trace(other["label"]))
+    one.until("online")
+    deaf = ask(path, entry)
+    proxy.stop()
+    lines = one.until("the proxy ends")
+    assert ("proxy->device", " code=0x8b") in ways_of(lines, "DISCONNECT")
+    assert any(kind is None and "the session ends: draining" in rest
+               for _, kind, rest in lines)
+    idle.until("the proxy ends")
+    with deaf:
+        assert b"the proxy ends" in until_closed(deaf)
+    for each in (one, idle):
+        assert each.line() is None
+        assert each.process.wait(TIMEOUT) == 0
