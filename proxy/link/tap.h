@@ -27,11 +27,15 @@ struct tap {
 	    struct tap *tap, enum tap_way way, struct span bytes, bool begins);
 };
 
+void tap_tell_all(
+    struct tap *tap, enum tap_way way, struct span bytes, bool begins);
+
+/* Tells all behind <tap>; NULL: nobody. */
 static inline void
 tap_tell(struct tap *tap, enum tap_way way, struct span bytes, bool begins)
 {
-	for (; tap != NULL; tap = tap->next)
-		tap->on_bytes(tap, way, bytes, begins);
+	if (tap != NULL)
+		tap_tell_all(tap, way, bytes, begins);
 }
 
 #endif

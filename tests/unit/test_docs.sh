@@ -291,29 +291,60 @@ completes() {
 		bash "$root/config/completions/mqtt-wss-proxy" "$proxy" "$@"
 }
 
-if command -v bash >/dev/null; then
+# zsh_completes WORD...: the same of zsh, of which only what offers words is
+# another's
+zsh_completes() {
+	# shellcheck disable=SC2016 # for the other shell
+	zsh -f -c 'fpath=("$1")
+		shift
+		compadd() { [[ $1 == -- ]] && shift; print -rl -- "$@"; }
+		_describe() { print -rl -- "${(@)${(@P)2}%%:*}"; }
+		_files() { print -r FILES; }
+		words=("$@") CURRENT=$#
+		autoload -Uz _mqtt-wss-proxy
+		_mqtt-wss-proxy' \
+		zsh "$root/config/completions" "$proxy" "$@"
+}
+
+# completes_all COMPLETES: each command and each option
+completes_all() {
 	{
-		completes '' | grep -vx device
-		completes device '' | sed 's/^/device /'
-	} | diff "$dir/commands" - || failed "other commands are completed"
+		"$1" '' | grep -vx device
+		"$1" device '' | sed 's/^/device /'
+	} | diff "$dir/commands" - || failed "$1: other commands"
 	while read -r command; do
 		case $command in version | help) continue ;; esac
 		# shellcheck disable=SC2086 # its words
 		"$proxy" $command --help >"$dir/help"
 		options "$dir/help" >"$dir/own"
 		# shellcheck disable=SC2086 # its words
-		completes $command -- | sort | diff "$dir/own" - ||
-			failed "other options of $command are completed"
+		"$1" $command -- | sort | diff "$dir/own" - ||
+			failed "$1: other options of $command"
 	done <"$dir/commands"
 	cp "$root/config/proxy.ini" "$dir/proxy.ini"
 	printf '[device:%s]\n%s\ndevice_name = %s_1\n%s\n%s\n' \
 		one 'product_key = k' one 'device_secret = x' 'host = h' \
 		two 'product_key = k' two 'device_secret = x' 'host = h' \
 		>"$dir/devices.ini"
+}
+
+if command -v bash >/dev/null; then
+	completes_all completes
 	[ "$(completes sign --config "$dir/proxy.ini" t)" = two ] ||
 		failed "labels are not completed"
 	[ "$(completes topic --config "$dir/proxy.ini" two u)" = up ] ||
 		failed "up and down are not completed"
+fi
+if command -v zsh >/dev/null; then
+	zsh -n "$root/config/completions/_mqtt-wss-proxy"
+	completes_all zsh_completes
+	# which of them begin with the word is for zsh to say
+	[ "$(zsh_completes sign --config "$dir/proxy.ini" '' | xargs)" = \
+		"one two" ] || failed "zsh: labels are not completed"
+	[ "$(zsh_completes topic --config "$dir/proxy.ini" two '' | xargs)" = \
+		"up down one two" ] || failed "zsh: up and down are not completed"
+	[ "$(zsh_completes sign --config '')" = FILES ] ||
+		failed "zsh: files are not completed"
 fi
 
 if command -v mandoc >/dev/null; then
