@@ -153,14 +153,12 @@ print_row(const char *device)
 	print_padded(device, "label", 28);
 	print_padded(device, "state", 10);
 	print_padded(device, "since", 22);
-	if (says(device, "state", "offline")) {
+	print_padded(device, "peer", 24);
+	if (says(device, "state", "offline"))
 		print_line(device, says(device, "reason", "none")
 				       ? "has not been here\n"
 				       : "{reason}\n");
-		return;
-	}
-	print_padded(device, "peer", 24);
-	if (says(device, "state", "online"))
+	else if (says(device, "state", "online"))
 		print_line(device, "up {up_packets} down {down_packets}\n");
 	else if (says(device, "state", "dialling"))
 		print_line(device, "waits in {link}\n");
@@ -181,7 +179,7 @@ show_devices(char *json)
 	if (strstr(json, DEVICE_BEGINS) == NULL)
 		return;
 	(void)printf("\n%-27s %-9s %-21s %-23s %s\n", "DEVICE", "STATE",
-	    "SINCE", "FROM", "");
+	    "SINCE", "FROM", "DETAILS");
 	while ((device = take_device(&json)) != NULL)
 		print_row(device);
 }
@@ -193,7 +191,10 @@ show_one(char *device)
 			   "  identity: {product_key} {device_name}\n");
 	if (!says(device, "peer", ""))
 		print_line(device, "  from: {peer}\n");
-	if (!says(device, "reason", "none"))
+	if (find(device, "last_reason") != NULL)
+		print_line(
+		    device, "  the last end: {last_reason} ({last_detail})\n");
+	else if (!says(device, "reason", "none"))
 		print_line(
 		    device, says(device, "state", "held")
 				? "  held because of: {reason} ({detail})\n"

@@ -226,8 +226,9 @@ take_close(struct link *l, const struct ws_event *ev, struct fault *why)
 		(void)fault_set(
 		    why, R_CLOUD_CLOSED, "WebSocket close without a code");
 	else
-		(void)fault_set(why, R_CLOUD_CLOSED, "WebSocket close %u %s",
-		    ev->close_code, escape(text, sizeof(text), ev->payload));
+		(void)fault_set(why, R_CLOUD_CLOSED, "WebSocket close %u%s%s",
+		    ev->close_code, ev->payload.n > 0 ? " " : "",
+		    escape(text, sizeof(text), ev->payload));
 	l->close_seen = true;
 	l->close_code = ev->close_code; /* 5.5.1: echoed */
 	return FAIL;

@@ -227,10 +227,11 @@ set_device_level(
     struct admin *a, struct admin_client *c, const char *word, int level)
 {
 	const struct credential *entry = entry_of(a, c);
+	bool is_default = strcmp(word, "default") == 0;
 
 	if (entry == NULL)
 		return;
-	if (strcmp(word, "default") == 0) {
+	if (is_default) {
 		log_forget_level_of(entry->log.device);
 	} else if (!log_set_level_of(
 		       entry->log.device, (enum log_level)level)) {
@@ -241,7 +242,9 @@ set_device_level(
 	}
 	log_write(
 	    LOG_NOTICE, "log_level", "to=%s label=%s", word, entry->label);
-	admin_say(c, "200 OK", "for that device, until it is default again");
+	admin_say(c, "200 OK",
+	    is_default ? "that device is logged again as the files say"
+		       : "for that device, until it is default again");
 }
 
 static void

@@ -120,8 +120,12 @@ add_device(struct text *out, const struct admin_facts *f,
 		text_add(out, ",\"seconds\":%" PRIu64,
 		    (f->mono_ms - r->since_ms) / 1000);
 	add_member(out, "peer", r->peer);
-	add_reason(out, "reason", r->reason, named);
-	add_member(out, "detail", r->detail);
+	add_reason(out, "reason", r->is_past ? R_NONE : r->reason, named);
+	add_member(out, "detail", r->is_past ? "" : r->detail);
+	if (r->is_past) {
+		add_reason(out, "last_reason", r->reason, named);
+		add_member(out, "last_detail", r->detail);
+	}
 	add_member(out, "host", entry != NULL ? entry->host : "");
 	if (r->presence != PRESENCE_OFFLINE) {
 		add_member(out, "link", link_state_word(r->link));

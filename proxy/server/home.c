@@ -469,8 +469,10 @@ fill_online(struct home *h, struct survey_row *row, const struct session *s)
 
 	name_row(row, s->entry->label, id->product_key, id->device_name);
 	session_report(s, &row->now);
-	if (row->now.reason == R_NONE && last != NULL)
+	if (row->now.reason == R_NONE && last != NULL) {
 		tell_last_end(row, last);
+		row->now.is_past = true;
+	}
 }
 
 static void

@@ -10,6 +10,7 @@
 #include "session/knock.h"
 #include "settings/transport.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* id, the word that status and metrics show */
@@ -36,10 +37,11 @@ struct session_report {
 	uint16_t port;
 	uint8_t level;
 	char peer[PEER_TEXT];
-	/* why it is held; else why its last session ended, if that is known,
-	   which session_report() does not say */
+	/* why it is held, or offline; else <is_past>: why its last session
+	   ended, if that is known, which session_report() does not say */
 	enum reason reason;
 	char detail[REPORT_DETAIL_MAX];
+	bool is_past;
 	uint64_t up_packets, up_bytes;
 	uint64_t down_packets, down_bytes;
 	unsigned holds;

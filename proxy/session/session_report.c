@@ -38,6 +38,7 @@ session_report(const struct session *s, struct session_report *out)
 	out->level = s->level;
 	memcpy(out->peer, s->peer, sizeof(out->peer));
 	out->reason = why != NULL ? why->why : R_NONE;
+	out->is_past = false;
 	(void)snprintf(out->detail, sizeof(out->detail), "%.*s",
 	    REPORT_DETAIL_MAX - 1, why != NULL ? why->text : "");
 	out->up_packets = s->up.packets;

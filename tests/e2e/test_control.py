@@ -54,6 +54,11 @@ def test_kick(cloud, start, dial, path, level, told):
     bystander.ping()
     dial(proxy).log_in(entry["label"], level)
     bystander.ping()
+    # what has ended the last session is not why the new one is as it is
+    back, = [each for each in get_status(path)["devices"]
+             if each["label"] == entry["label"]]
+    assert (back["state"], back["reason"], back["last_reason"]) == (
+        "online", "none", "kicked")
 
 
 def test_kick_one_that_is_held(cloud, start, dial, path):
@@ -136,7 +141,8 @@ def test_log_level_of_a_device(cloud, start, dial, path):
                 device.log_in(one["label"])
         proxy.wait_log("session_end", label=entry["label"], count=count)
     assert not proxy.logs(label=other["label"])
-    assert run(path, "log", "default", entry["label"])[0] == 0
+    assert run(path, "log", "default", entry["label"])[:2] == (
+        0, "that device is logged again as the files say\n")
     dial(proxy).log_in(entry["label"])
     knock(dial(proxy), "heard")
     proxy.wait_log("device_refused", client_id="heard")

@@ -206,8 +206,9 @@ def test_reconnect(cloud, start, dial, path, trace):
         one.until("the session ends: device_closed")
     device = dial(proxy)
     device.log_in(entry["label"])
-    lose_link(cloud, proxy, entry)
-    one.until("no link: ")
+    lose_link(cloud, proxy, entry, "close")
+    assert one.until("no link: ")[-1][2] == (
+        "no link: cloud_closed WebSocket close 1001")
     lines = one.until("CONNACK", "cloud->proxy")
     assert [way for way, _ in ways_of(lines, "CONNECT")] == ["proxy->cloud"]
     device.publish(topic_of(entry), "behind", qos=1)
