@@ -82,8 +82,8 @@ assert_forgotten(const struct trace *t)
 {
 	const uint8_t *at = (const uint8_t *)t;
 
-	for (size_t i = 0; i + 6 <= sizeof(*t); i++)
-		assert_memory_not_equal(at + i, "hidden", 6);
+	for (size_t i = 0; i + 5 <= sizeof(*t); i++)
+		assert_memory_not_equal(at + i, "hidde", 5);
 }
 
 static void
