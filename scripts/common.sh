@@ -53,6 +53,7 @@ need_packages() {
 	stop_service nginx nginx
 	stop_service stunnel4 stunnel4
 	stop_service squid squid-openssl
+	stop_service prometheus prometheus
 }
 
 # Nothing that talks to this machine itself may go through a proxy.
