@@ -1,5 +1,7 @@
 #include "codec/http_date.h"
 
+#include "base/date.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -9,7 +11,7 @@ http_date_read(struct span text, uint64_t *out)
 	struct tm tm = {0};
 	char copy[40];
 	const char *end;
-	time_t s;
+	int64_t s;
 
 	if (text.n == 0 || text.n >= sizeof(copy))
 		return false;
@@ -18,7 +20,7 @@ http_date_read(struct span text, uint64_t *out)
 	end = strptime(copy, "%a, %d %b %Y %H:%M:%S GMT", &tm);
 	if (end == NULL || *end != '\0')
 		return false;
-	s = timegm(&tm);
+	s = date_seconds(&tm);
 	if (s < 0)
 		return false;
 	*out = (uint64_t)s;

@@ -1,6 +1,5 @@
 #include "link/cert_text.h"
 
-#include "base/clock.h"
 #include "base/escape.h"
 
 #include <arpa/inet.h>
@@ -8,6 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 const char *
 cert_text_name(char *out, size_t size, const X509_NAME *name)
@@ -26,12 +26,10 @@ cert_text_name(char *out, size_t size, const X509_NAME *name)
 const char *
 cert_text_date(char *out, size_t size, const ASN1_TIME *date)
 {
-	char text[CLOCK_TEXT_MAX];
 	struct tm tm;
 
-	if (ASN1_TIME_to_tm(date, &tm) == 1)
-		(void)snprintf(out, size, "%s", clock_text(text, timegm(&tm)));
-	else
+	if (ASN1_TIME_to_tm(date, &tm) != 1 ||
+	    strftime(out, size, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
 		(void)snprintf(out, size, "?");
 	return out;
 }

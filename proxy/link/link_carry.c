@@ -324,8 +324,8 @@ static enum verdict
 read_cloud(struct link *l, struct fault *why)
 {
 	struct loop *loop = l->env->loop;
-	size_t share = l->env->settings->session_buffer_bytes / 4;
-	size_t size = share < LOOP_IN_BYTES ? share : LOOP_IN_BYTES;
+	uint64_t share = l->env->settings->session_buffer_bytes / 4;
+	size_t size = share < LOOP_IN_BYTES ? (size_t)share : LOOP_IN_BYTES;
 
 	for (int i = 0; i < READS_PER_TURN; i++) {
 		struct fault read_why;

@@ -1,6 +1,7 @@
 /* A dial, step by step: PERMIT, RESOLVE, TCP, EGRESS, TLS, UPGRADE. */
 #include "link/link_parts.h"
 
+#include "base/date.h"
 #include "codec/http_date.h"
 
 #include <assert.h>
@@ -402,7 +403,7 @@ expires_s(const X509 *cert)
 
 	return cert != NULL &&
 		       ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1
-		   ? (int64_t)timegm(&tm)
+		   ? date_seconds(&tm)
 		   : 0;
 }
 

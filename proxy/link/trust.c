@@ -1,6 +1,7 @@
 #include "link/trust.h"
 
 #include "base/clock.h"
+#include "base/date.h"
 #include "base/escape.h"
 #include "base/log.h"
 #include "link/cert_text.h"
@@ -530,7 +531,7 @@ warn_of_root(struct realm *r, SSL *ssl)
 	if (now_ms < due_ms || root == NULL ||
 	    ASN1_TIME_to_tm(X509_get0_notAfter(root), &tm) != 1)
 		return;
-	left_s = timegm(&tm) - (int64_t)(clock_wall_ms() / 1000);
+	left_s = date_seconds(&tm) - (int64_t)(clock_wall_ms() / 1000);
 	if (left_s > (int64_t)ROOT_WARN_DAYS * DAY_S ||
 	    !atomic_compare_exchange_strong(
 		&r->warn_ms, &due_ms, now_ms + UINT64_C(1000) * DAY_S))

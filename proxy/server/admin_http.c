@@ -391,7 +391,7 @@ on_read(struct bufferevent *io, void *arg)
 void
 admin_wait(struct admin_client *c, unsigned seconds)
 {
-	const struct timeval tv = {.tv_sec = seconds};
+	const struct timeval tv = {.tv_sec = (time_t)seconds};
 
 	if (evtimer_add(&c->deadline, &tv) != 0)
 		client_free(c);

@@ -170,9 +170,9 @@ hand_on(struct device *d, size_t n)
 static size_t
 read_size(const struct device *d)
 {
-	size_t share = d->env->settings->session_buffer_bytes / 4;
+	uint64_t share = d->env->settings->session_buffer_bytes / 4;
 
-	return share < LOOP_IN_BYTES ? share : LOOP_IN_BYTES;
+	return share < LOOP_IN_BYTES ? (size_t)share : LOOP_IN_BYTES;
 }
 
 /* One read; false when there is nothing more to do for now. */

@@ -27,7 +27,7 @@ drop(struct outbox *o, struct loop *loop, struct outbox_message *m)
 bool
 outbox_has_room(const struct outbox *o, uint64_t total, uint64_t max_bytes)
 {
-	return o->kept_bytes + outbox_cost(total) <= max_bytes;
+	return outbox_cost(0) + total + o->kept_bytes <= max_bytes;
 }
 
 bool

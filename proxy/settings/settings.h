@@ -28,6 +28,10 @@ enum {
 	ADMIN_SOCKET_MAX = 107 /* what a Unix socket's address holds */
 };
 
+/* In bytes. A process of 32 bits has no more than 3 GiB to give. */
+#define TOTAL_BUFFER_MAX                                                       \
+	(SIZE_MAX > UINT32_MAX ? UINT64_C(17179869184) : UINT64_C(2147483648))
+
 #define ADMIN_SOCKET_DEFAULT "/run/mqtt-wss-proxy/admin.sock"
 
 /*
@@ -101,7 +105,7 @@ X("limits", "packet_max",      BYTES,     packet_max_bytes,      "1M", 128, 2684
 X("limits", "idle_timeout",    MS,        idle_timeout_ms,       "1h", 100, 604800000, true, "for devices with keep-alive 0: closed after this much silence") \
 X("limits", "device_write_timeout", MS,   device_write_timeout_ms, "60s", 100, 3600000, true, "a device that takes nothing for so long is closed") \
 X("limits", "session_buffer",  BYTES,     session_buffer_bytes,  "512K", 65536, 67108864, true, "kept for one session at most, both ways together") \
-X("limits", "total_buffer",    BYTES,     total_buffer_bytes,    "128M", 1048576, 17179869184, true, "kept for all sessions at most; each worker has its share of it, but never less than four times session_buffer") \
+X("limits", "total_buffer",    BYTES,     total_buffer_bytes,    "128M", 1048576, TOTAL_BUFFER_MAX, true, "kept for all sessions at most; each worker has its share of it, but never less than four times session_buffer") \
 X("limits", "drain_timeout",   MS,        drain_timeout_ms,      "10s", 0, 600000, true, "for all sessions to end in order at shutdown") \
 X("limits", "handover_timeout", MS,       handover_timeout_ms,   "2m", 0, 3600000, true, "for the devices of a process that hands over to another one (SIGUSR2): they are ended at the pace of [dial] per_second, faster if that would take longer than this") \
 X("log", "level",              LEVEL,     log_level,             "info", 0, 0, true, "error, warning, notice, info or debug") \

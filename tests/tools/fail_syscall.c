@@ -84,10 +84,11 @@ port_of(long end, int fd)
 static bool
 is_meant(unsigned port, int fd)
 {
+	long wanted = (long)port;
 	long here = port_of(SYS_getsockname, fd);
 
-	return here >= 0 && (port == 0 || here == port ||
-				port_of(SYS_getpeername, fd) == port);
+	return here >= 0 && (port == 0 || here == wanted ||
+				port_of(SYS_getpeername, fd) == wanted);
 }
 
 /* True: this one fails, and errno says with what. */

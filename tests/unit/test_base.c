@@ -1,4 +1,5 @@
 #include "base/buffer.h"
+#include "base/date.h"
 #include "base/escape.h"
 #include "base/fault.h"
 #include "base/reason.h"
@@ -283,6 +284,62 @@ test_reason_codes_are_legal_for_their_packet(void **state)
 	}
 }
 
+static int64_t
+seconds(int year, int month, int day, int hour, int minute, int second)
+{
+	const struct tm date = {
+	    .tm_year = year - 1900,
+	    .tm_mon = month - 1,
+	    .tm_mday = day,
+	    .tm_hour = hour,
+	    .tm_min = minute,
+	    .tm_sec = second,
+	};
+
+	return date_seconds(&date);
+}
+
+static void
+test_dates(void **state)
+{
+	(void)state;
+	assert_int_equal(seconds(1970, 1, 1, 0, 0, 0), 0);
+	assert_int_equal(seconds(1969, 12, 31, 23, 59, 59), -1);
+	assert_int_equal(seconds(2000, 2, 29, 12, 0, 1), 951825601);
+	/* the last second of 32 bits, and the next one */
+	assert_int_equal(seconds(2038, 1, 19, 3, 14, 7), INT32_MAX);
+	assert_true(seconds(2038, 1, 19, 3, 14, 8) == INT64_C(2147483648));
+	assert_true(
+	    seconds(2100, 3, 1, 0, 0, 0) - seconds(2100, 2, 28, 0, 0, 0) ==
+	    86400);
+	assert_true(
+	    seconds(0, 1, 1, 0, 0, 0) == INT64_C(-719528) * 24 * 60 * 60);
+	assert_true(seconds(9999, 12, 31, 23, 59, 59) == INT64_C(253402300799));
+}
+
+/* Each day is as long as the one before, over all of the leap years' rules. */
+static void
+test_dates_follow_each_other(void **state)
+{
+	static const int days[12] = {
+	    31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	int64_t next = seconds(1600, 1, 1, 0, 0, 0);
+
+	(void)state;
+	for (int year = 1600; year < 2400; year++) {
+		bool leap =
+		    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+		for (int i = 0; i < 12; i++)
+			for (int day = 1; day <= days[i] + (i == 1 && leap);
+			     day++) {
+				assert_true(
+				    seconds(year, i + 1, day, 0, 0, 0) == next);
+				next += 86400;
+			}
+	}
+}
+
 int
 main(void)
 {
@@ -298,6 +355,8 @@ main(void)
 	    cmocka_unit_test(test_fault_cuts_and_may_be_null),
 	    cmocka_unit_test(test_reason_words_are_words_and_differ),
 	    cmocka_unit_test(test_reason_codes_are_legal_for_their_packet),
+	    cmocka_unit_test(test_dates),
+	    cmocka_unit_test(test_dates_follow_each_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

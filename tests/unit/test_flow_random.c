@@ -181,7 +181,8 @@ arrive(uint8_t qos, uint64_t n, bool begins, bool is_giant)
 		memmove(w.sent, w.sent + SENT_MAX / 2,
 		    SENT_MAX / 2 * sizeof(w.sent[0]));
 		w.sent_n = SENT_MAX / 2;
-		w.changed_n -= sooner(w.changed_n, SENT_MAX / 2);
+		w.changed_n -=
+		    w.changed_n < SENT_MAX / 2 ? w.changed_n : SENT_MAX / 2;
 	}
 	w.sent[w.sent_n++] = (struct sent){w.now, n, qos, begins, is_giant};
 	check_window(begins);

@@ -6,6 +6,12 @@
 
 #include <pthread.h>
 
+#if SIZE_MAX > UINT32_MAX
+#define TOTAL_BUFFER_MOST "16384M, as in"
+#else
+#define TOTAL_BUFFER_MOST "2048M, as in"
+#endif
+
 static struct settings *
 load(struct scratch *s, const char *text)
 {
@@ -311,7 +317,10 @@ test_refuses_values_with_their_range(void **state)
 	    {"[limits]\nworkers = 257", "0 to 256"},
 	    {"[limits]\nconnect_max = 2G", "64 to 1M, as in 4096"},
 	    {"[limits]\nconnect_max = 63", "64 to 1M"},
-	    {"[limits]\ntotal_buffer = 18014398509481985K", "1M to 16384M"},
+	    {"[limits]\ntotal_buffer = 18014398509481985K",
+		"1M to " TOTAL_BUFFER_MOST},
+	    {"[limits]\ntotal_buffer = 16385M",
+		"total_buffer = 16385M: allowed is 1M to " TOTAL_BUFFER_MOST},
 	    {"[cloud]\ntls_timeout = 49ms",
 		"50ms to 2m, as in 250ms, 10s, 5m, 2h"},
 	    {"[cloud]\ntls_timeout = 3m", "50ms to 2m"},
