@@ -2,6 +2,7 @@
 # The command line as scripts and people meet it: exit codes, messages, and no
 # secret in any output. Runs where the program was built.
 set -eu
+EMULATOR=${EMULATOR-} # of another machine, see scripts/cross
 proxy=$PWD/mqtt-wss-proxy
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -21,7 +22,7 @@ expect() {
 	wanted=$1
 	shift
 	code=0
-	"$proxy" "$@" >out 2>err || code=$?
+	$EMULATOR "$proxy" "$@" >out 2>err || code=$?
 	[ $code -eq "$wanted" ] || failed "exit code $code, not $wanted: $*"
 	! grep -qF -e 'not-for-your-eyes' -e 'nor-this-one' out err ||
 		failed "a secret is shown: $*"
@@ -416,7 +417,7 @@ says err 'admin.ini:2: error: socket: none is allowed, or a path'
 # a full disk is a failure
 if [ -w /dev/full ]; then
 	code=0
-	"$proxy" check --config proxy.ini >/dev/full 2>err || code=$?
+	$EMULATOR "$proxy" check --config proxy.ini >/dev/full 2>err || code=$?
 	[ $code -eq 1 ] || failed 'nobody noticed that the output was lost'
 	says err 'could not write'
 fi
