@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/gateway.h"
 #include "server/listening.h"
 #include "server/peer_name.h"
 #include "server/visitors.h"
@@ -45,6 +46,7 @@ struct door {
 	uint64_t pause_told_ms;
 	unsigned turned_away; /* since it was told last */
 	uint64_t turned_away_told_ms;
+	struct gateway gateway;
 	struct visitors *visitors;
 };
 
@@ -110,6 +112,20 @@ unwanted(const struct post *post, const struct peer_name *from)
 		   : R_LISTENER_NOT_ALLOWED;
 }
 
+/* Told once: who relies on addresses has to know. */
+static void
+warn_of_gateway(struct post *post, const struct peer_name *from)
+{
+	if (gateway_is_news(&post->door->gateway, from->address))
+		log_write(LOG_WARNING, "addresses_hidden",
+		    "peer=%s listener=%s hint=\"that is the gateway of this"
+		    " container's network: devices that come through a"
+		    " published port may all have its address, so match_address"
+		    " and allow_from do not work; use the host's network, or"
+		    " [listen] proxy_protocol, or userland-proxy = false\"",
+		    from->text, listener_name(&post->rules));
+}
+
 static void
 on_accept(struct evconnlistener *listener, evutil_socket_t fd,
     struct sockaddr *peer, int peer_n, void *arg)
@@ -125,6 +141,8 @@ on_accept(struct evconnlistener *listener, evutil_socket_t fd,
 	(void)listener;
 	(void)peer_n;
 	peer_name(&from, peer);
+	if (has_address)
+		warn_of_gateway(post, &from);
 	why = unwanted(post, &from);
 	if (why != R_NONE) {
 		turn_away(post, why, &from);
@@ -315,6 +333,7 @@ door_open(const struct door_config *config, struct fault *why)
 	}
 	d->config = *config;
 	(void)settings_ref(config->settings);
+	gateway_find(&d->gateway);
 	(void)evtimer_assign(&d->reopen, config->base, on_reopen, d);
 	d->visitors = visitors_new(&visitors);
 	if (d->visitors == NULL)
