@@ -193,7 +193,9 @@ contract_takes_topic(const struct contract *c, struct span topic)
 
 	if (c->topic_max != 0 && topic.n > c->topic_max)
 		return false;
-	for (size_t i = 0; c->topic_slashes_max != 0 && i < topic.n; i++)
+	if (c->topic_slashes_max == 0 || topic.n <= c->topic_slashes_max)
+		return true;
+	for (size_t i = 0; i < topic.n; i++)
 		slashes += topic.p[i] == '/';
 	return slashes <= c->topic_slashes_max;
 }
