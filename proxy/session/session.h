@@ -93,10 +93,9 @@ struct will {
 	bool wanted;     /* the device has left, and wants it published */
 	bool clean_next; /* the next connection begins a session of its own */
 	uint32_t delay_s;
-	uint64_t dropped;   /* messages that it did not wait for any longer */
-	uint16_t packet_id; /* it was sent under */
-	struct event timer; /* from DELAYED on */
-	struct fault why;   /* the session ends, when that is done */
+	uint64_t dropped;     /* messages that it did not wait for any longer */
+	uint16_t packet_id;   /* it was sent under */
+	struct will_end *end; /* from DELAYED on */
 };
 
 struct session {
@@ -133,7 +132,7 @@ struct session {
 	struct device_memory *memory; /* the worker's, outlives the session */
 	struct subscribing subscribing;
 	struct will will;
-	struct event pace;  /* when more may go up */
+	struct event *pace; /* when more may go up; NULL: it never waited */
 	bool paced;         /* that is set */
 	bool adapts;        /* what is under way is known here: the cloud has no
 			       QoS 2, takes fewer or other filters, or no will */

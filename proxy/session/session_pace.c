@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "codec/mqtt_property.h"
 
+#include <stdlib.h>
+
 enum {
 	LEAST_MS = 1,
 	/* when what is due can only go after the device has read */
@@ -412,18 +414,35 @@ turn_ms(const struct session *s)
 	return ms;
 }
 
+static void on_pace(evutil_socket_t fd, short what, void *arg);
+
+/* Made when it is needed first: most sessions never wait. */
+static bool
+set_pace(struct session *s, uint64_t ms)
+{
+	const struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
+	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+
+	if (s->pace == NULL) {
+		s->pace = malloc(sizeof(*s->pace));
+		if (s->pace == NULL)
+			return false;
+		(void)evtimer_assign(
+		    s->pace, s->env->link.loop->base, on_pace, s);
+	}
+	return evtimer_add(s->pace, &tv) == 0;
+}
+
 /* Sets the timer for what only time brings. */
 static void
 wait_for_turn(struct session *s)
 {
 	uint64_t ms = has_to_wait(s) ? turn_ms(s) : FLOW_NEVER;
-	const struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
-	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 
 	if (ms == FLOW_NEVER && s->paced)
-		(void)evtimer_del(&s->pace);
+		(void)evtimer_del(s->pace);
 	s->paced = ms != FLOW_NEVER;
-	if (s->paced && evtimer_add(&s->pace, &tv) != 0)
+	if (s->paced && !set_pace(s, ms))
 		session_end_for(s, R_OUT_OF_MEMORY, "for a timer");
 }
 
@@ -513,7 +532,6 @@ session_adapts_too_late(const struct session *s, const struct credential *entry)
 void
 session_begin_pace(struct session *s)
 {
-	(void)evtimer_assign(&s->pace, s->env->link.loop->base, on_pace, s);
 	subscribing_init(&s->subscribing, s->level);
 	s->adapts = must_adapt(s->entry->contract) ||
 		    session_stores_retained(s) || s->entry->topics != NULL ||
@@ -533,7 +551,11 @@ session_end_pace(struct session *s)
 {
 	size_t before = s->subscribing.kept_bytes;
 
-	(void)evtimer_del(&s->pace);
+	if (s->pace != NULL)
+		(void)evtimer_del(s->pace);
+	free(s->pace);
+	s->pace = NULL;
+	s->paced = false;
 	flow_hold(&s->memory->flow, false);
 	if (flow_is_on(&s->memory->flow))
 		flow_end(&s->memory->flow, clock_mono_ms());

@@ -203,6 +203,12 @@ void session_end_turn(struct session *s);
 
 /* session_will.c */
 
+/* What only a will that is being left needs. */
+struct will_end {
+	struct event timer;
+	struct fault why; /* the session ends, when that is done */
+};
+
 /* True when the cloud takes no will from the device, which has one. */
 bool session_keeps_will(const struct session *s, const struct mqtt_connect *c);
 /* Brings the will of a CONNECT to what the cloud takes. */

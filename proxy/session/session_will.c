@@ -10,6 +10,8 @@
 #include "codec/mqtt_property.h"
 #include "codec/sliding.h"
 
+#include <stdlib.h>
+
 bool
 session_keeps_will(const struct session *s, const struct mqtt_connect *c)
 {
@@ -138,8 +140,10 @@ session_keep_will(struct session *s, const struct mqtt_connect *given)
 void
 session_drop_will(struct session *s)
 {
-	if (s->will.state > WILL_KEPT)
-		(void)evtimer_del(&s->will.timer);
+	if (s->will.end != NULL)
+		(void)evtimer_del(&s->will.end->timer);
+	free(s->will.end);
+	s->will.end = NULL;
 	s->will.state = WILL_NONE;
 	buffer_wipe(&s->will.packet);
 	buffer_wipe(&s->will.to_retain);
@@ -148,7 +152,7 @@ session_drop_will(struct session *s)
 static void
 finish(struct session *s)
 {
-	struct fault why = s->will.why;
+	struct fault why = s->will.end->why;
 
 	session_drop_will(s);
 	session_end(s, &why);
@@ -160,7 +164,7 @@ set_timer(struct session *s, uint64_t ms)
 	const struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
 	    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 
-	return evtimer_add(&s->will.timer, &tv) == 0;
+	return evtimer_add(&s->will.end->timer, &tv) == 0;
 }
 
 /* It goes up behind what the device has queued, which has a while for that.
@@ -279,10 +283,17 @@ is_back_in_time(const struct session *s, const struct fault *why)
 
 /* Sets its first state. False without memory. */
 static bool
-set_begun(struct session *s, enum reason why)
+set_begun(struct session *s, const struct fault *why)
 {
+	struct will_end *end = malloc(sizeof(*end));
+
+	s->will.end = end;
+	if (end == NULL)
+		return false;
+	end->why = *why;
+	(void)evtimer_assign(&end->timer, s->env->link.loop->base, on_timer, s);
 	/* the next connection of the device waits for us */
-	if (why == R_TAKEN_OVER)
+	if (why->why == R_TAKEN_OVER)
 		return set_next(s);
 	if (s->will.delay_s == 0)
 		return set_due(s);
@@ -303,13 +314,10 @@ begin(struct session *s, const struct fault *why, struct span last)
 		tell_lost(s, why_not);
 		return false;
 	}
-	(void)evtimer_assign(
-	    &s->will.timer, s->env->link.loop->base, on_timer, s);
-	if (!set_begun(s, why->why)) {
+	if (!set_begun(s, why)) {
 		tell_no_memory(s);
 		return false;
 	}
-	s->will.why = *why;
 	device_close(&s->device, last);
 	/* what was dropped of the device's last packet goes nowhere, and
 	   nobody has to take what the cloud says */

@@ -52,7 +52,7 @@ test_big_qos2(void **state)
 		device_gets(l, answer(MQTT_PUBREC, 9, 0));
 		device_says(l, publish(0, false, 0, "second"));
 		nothing_moves(l);
-		adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+		adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS);
 		cloud_gets(l, publish(0, false, 0, "second"));
 		device_says(l, answer(MQTT_PUBREL, 9, 0));
 		device_gets(l, answer(MQTT_PUBCOMP, 9, 0));
@@ -296,9 +296,9 @@ test_qos1_waits(void **state)
 		cloud_gets(l, publish(1, false, 2, ""));
 		nothing_moves(l);
 		assert_true(l->session->device.paused);
-		adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS - 1);
+		adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS - 1);
 		nothing_moves(l);
-		adapt_fire(l, &l->session->pace, 1);
+		adapt_fire(l, l->session->pace, 1);
 		cloud_gets(l, publish(1, false, 3, ""));
 		device_gets(l, SPAN_OF("\xd0\x00"));
 		assert_non_null(strstr(life_log(l), "event=device_slowed"));
@@ -339,13 +339,13 @@ test_a_cloud_that_does_not_acknowledge(void **state)
 		device_says(l, publish(1, false, id, ""));
 	cloud_gets(l, publish(1, false, 1, ""));
 	nothing_moves(l);
-	adapt_fire(l, &l->session->pace, CLOUD_TIMEOUT_MS - 1);
+	adapt_fire(l, l->session->pace, CLOUD_TIMEOUT_MS - 1);
 	cloud_says(l, answer(MQTT_PUBACK, 1, 0));
 	cloud_gets(l, publish(1, false, 2, ""));
 	rig_settle(&l->rig);
-	adapt_fire(l, &l->session->pace, CLOUD_TIMEOUT_MS - 1);
+	adapt_fire(l, l->session->pace, CLOUD_TIMEOUT_MS - 1);
 	assert_false(l->session->ended);
-	adapt_fire(l, &l->session->pace, 1);
+	adapt_fire(l, l->session->pace, 1);
 	life_expect_dead(l);
 	assert_string_equal(life_reason(l), "cloud_stuck");
 
@@ -355,7 +355,7 @@ test_a_cloud_that_does_not_acknowledge(void **state)
 		    l, PACKET(.header.type = MQTT_SUBSCRIBE, .qos = 1,
 			   .packet_id = id, .payload = filters(0, 1, 0)));
 	until(&l->rig, l->session->held);
-	adapt_fire(l, &l->session->pace, CLOUD_TIMEOUT_MS);
+	adapt_fire(l, l->session->pace, CLOUD_TIMEOUT_MS);
 	cloud_read_all(&l->cloud);
 	until(&l->rig, l->session == NULL);
 	assert_string_equal(life_reason(l), "cloud_stuck");
@@ -393,7 +393,7 @@ test_a_subscribe_that_is_not_answered(void **state)
 			   .packet_id = 4, .payload = filters(0, 1, -1)));
 		until(&l->rig, l->session->subscribing.count == 2);
 		assert_false(l->session->ended);
-		adapt_fire(l, &l->session->pace, 1);
+		adapt_fire(l, l->session->pace, 1);
 		cloud_read_all(&l->cloud);
 		until(&l->rig, l->session == NULL);
 		assert_string_equal(life_reason(l), "cloud_stuck");
@@ -418,7 +418,7 @@ test_qos0_is_queued(void **state)
 		cloud_gets(l, publish(1, false, 1, "overtakes"));
 		nothing_moves(l);
 		assert_true(l->rig.loop->kept_bytes > 0);
-		adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+		adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS);
 		cloud_gets(l, publish(0, false, 0, "c"));
 		cloud_gets(l, publish(0, false, 0, "d"));
 		nothing_moves(l);
@@ -449,7 +449,7 @@ test_queue_while_a_refused_packet_comes(void **state)
 	device_says(l, (struct span){big.p, 100 * 1000});
 	until(&l->rig, l->session->up_left > 0);
 	nothing_moves(l);
-	adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+	adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS);
 	cloud_gets(l, publish(0, false, 0, "b"));
 	assert_true(l->session->up_left > 0);
 	device_says(l, (struct span){big.p + 100 * 1000, big.n - 100 * 1000});
@@ -470,7 +470,7 @@ test_disconnect_behind_the_queue(void **state)
 	device_says(l, SPAN_OF("\xe0\x00"));
 	cloud_gets(l, publish(0, false, 0, "a"));
 	nothing_moves(l);
-	adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+	adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS);
 	cloud_gets(l, publish(0, false, 0, "b"));
 	cloud_gets(l, SPAN_OF("\xe0\x00"));
 	life_expect_dead(l);
@@ -492,7 +492,7 @@ test_qos0_is_dropped_the_oldest_first(void **state)
 	cloud_gets(l, publish(0, false, 0, word));
 	for (char c = 'd'; c <= 'e'; c++) {
 		nothing_moves(l);
-		adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+		adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS);
 		memset(word, c, sizeof(word) - 1);
 		cloud_gets(l, publish(0, false, 0, word));
 	}
@@ -516,7 +516,7 @@ test_queue_of_a_device_that_does_not_read(void **state)
 	device_says(l, publish(0, false, 0, "a"));
 	device_says(l, publish(0, false, 0, "b"));
 	cloud_gets(l, publish(0, false, 0, "a"));
-	adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+	adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS);
 	cloud_gets(l, publish(0, false, 0, "b"));
 	session_free(&l->session);
 	cloud_hang_up(&l->cloud);
@@ -667,8 +667,8 @@ test_reload_while_one_waits(void **state)
 		}
 		rig_settle(&l->rig);
 		adapt.now_ms += ADAPT_WINDOW_MS;
-		if (evtimer_pending(&l->session->pace, NULL))
-			event_active(&l->session->pace, EV_TIMEOUT, 0);
+		if (evtimer_pending(l->session->pace, NULL))
+			event_active(l->session->pace, EV_TIMEOUT, 0);
 		cloud_gets(l, publish(1, false, 2, ""));
 		adapt_leave(l);
 	}

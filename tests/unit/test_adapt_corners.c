@@ -119,7 +119,7 @@ test_limits_in_the_middle_of_a_packet(void **state)
 	device_says(l, publish(0, false, 0, "behind"));
 	cloud_gets(l, big);
 	nothing_moves(l);
-	adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+	adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS);
 	cloud_gets(l, publish(0, false, 0, "behind"));
 	adapt_leave(l);
 }
@@ -138,9 +138,9 @@ test_refused_while_it_waits(void **state)
 	reload(l, "aliyun", "qos1_per_second = 1\nmessage_max = 5\n");
 	device_gets(l, answer(MQTT_PUBACK, 2, 0x97));
 	/* its line; on a slow machine it was written when its turn came */
-	if (evtimer_pending(&l->session->pace, NULL))
-		adapt_fire(l, &l->session->pace, 60 * 1000);
-	assert_false(evtimer_pending(&l->session->pace, NULL));
+	if (evtimer_pending(l->session->pace, NULL))
+		adapt_fire(l, l->session->pace, 60 * 1000);
+	assert_false(evtimer_pending(l->session->pace, NULL));
 	adapt_leave(l);
 }
 
@@ -250,7 +250,7 @@ test_disconnect_when_the_queue_is_due(void **state)
 	cloud_gets(l, publish(0, false, 0, "a"));
 	nothing_moves(l);
 	/* this writes the line of the minute as well */
-	adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+	adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS);
 	cloud_gets(l, publish(0, false, 0, "b"));
 	adapt.now_ms += ADAPT_WINDOW_MS;
 	device_says(l, LEAVE);
@@ -307,7 +307,7 @@ test_retain_of_one_that_waits(void **state)
 	}
 	device_says(l, LEAVE);
 	rig_settle(&l->rig);
-	adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+	adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS);
 	for (int i = 0; i < 2; i++) {
 		struct buffer up = cloud_message(l);
 
@@ -357,7 +357,7 @@ test_will_when_an_answer_fails(void **state)
 	big = publish_big(2, true, 9, BIG);
 	device_says(l, (struct span){big.p, 20 * 1000});
 	rig_settle(&l->rig);
-	adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+	adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS);
 	will = cloud_message(l);
 	assert_int_equal(will.p[will.off], 0x30);
 	buffer_free(&will);

@@ -229,7 +229,7 @@ test_never_acknowledged(void **state)
 	for (; dup < 3; dup++) {
 		cloud_gets(l, publish(1, dup > 0, 1, "a"));
 		until(&l->rig, l->session->held);
-		adapt_fire(l, &l->session->pace, CLOUD_TIMEOUT_MS);
+		adapt_fire(l, l->session->pace, CLOUD_TIMEOUT_MS);
 		if (l->session->ended)
 			break;
 		assert_true(l->session->link_lost);

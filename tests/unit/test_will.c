@@ -3,6 +3,7 @@
  * what may come between.
  */
 #include "adapt.h"
+#include "session/session_parts.h"
 
 #define nothing_goes_up(l) assert_true(cloud_hears_nothing(&(l)->cloud))
 
@@ -248,10 +249,10 @@ test_delay(void **state)
 	close_device(l);
 	until(&l->rig, l->session->will.state == WILL_DELAYED);
 	nothing_goes_up(l);
-	adapt_fire(l, &l->session->will.timer, 30 * 1000);
+	adapt_fire(l, &l->session->will.end->timer, 30 * 1000);
 	(void)expect_will(l, 1);
 	/* and then it has a deadline like any other */
-	adapt_fire(l, &l->session->will.timer, PING_TIMEOUT_MS);
+	adapt_fire(l, &l->session->will.end->timer, PING_TIMEOUT_MS);
 	expect_end(l, "device_closed", false);
 	assert_non_null(strstr(life_log(l), "event=will_lost"));
 }
@@ -366,7 +367,7 @@ test_never_acknowledged(void **state)
 	login(l, 4, 1);
 	close_device(l);
 	(void)expect_will(l, 1);
-	adapt_fire(l, &l->session->will.timer, PING_TIMEOUT_MS);
+	adapt_fire(l, &l->session->will.end->timer, PING_TIMEOUT_MS);
 	expect_end(l, "device_closed", false);
 	assert_non_null(strstr(life_log(l), "event=will_lost"));
 }
@@ -482,10 +483,10 @@ test_behind_the_queue(void **state)
 	cloud_gets(l, publish(0, false, 0, "a"));
 	close_device(l);
 	nothing_goes_up(l);
-	adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+	adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS);
 	cloud_gets(l, publish(0, false, 0, "b"));
 	nothing_goes_up(l);
-	adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+	adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS);
 	(void)expect_will(l, 0);
 	expect_end(l, "device_closed", true);
 }
@@ -506,10 +507,10 @@ test_behind_a_queue_that_takes_too_long(void **state)
 			device_says(l, publish(0, false, 0, "a"));
 		cloud_gets(l, publish(0, false, 0, "a"));
 		close_device(l);
-		adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+		adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS);
 		cloud_gets(l, publish(0, false, 0, "a"));
 		nothing_goes_up(l);
-		adapt_fire(l, &l->session->will.timer,
+		adapt_fire(l, &l->session->will.end->timer,
 		    PING_TIMEOUT_MS - ADAPT_WINDOW_MS);
 		expect_left(l, qos, "device_closed");
 		assert_non_null(strstr(life_log(l), "dropped_before=2"));
@@ -530,12 +531,12 @@ test_after_the_queue_and_a_full_window(void **state)
 		device_says(l, publish(0, false, 0, "a"));
 	cloud_gets(l, publish(0, false, 0, "a"));
 	close_device(l);
-	adapt_fire(l, &l->session->pace, PING_TIMEOUT_MS);
+	adapt_fire(l, l->session->pace, PING_TIMEOUT_MS);
 	cloud_gets(l, publish(0, false, 0, "a"));
-	adapt_fire(l, &l->session->will.timer, 0);
+	adapt_fire(l, &l->session->will.end->timer, 0);
 	assert_int_equal(l->session->will.state, WILL_NEXT);
 	nothing_goes_up(l);
-	adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+	adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS);
 	(void)expect_will(l, 0);
 	expect_end(l, "device_closed", true);
 	assert_non_null(strstr(life_log(l), "dropped_before=1"));
@@ -579,7 +580,7 @@ test_in_its_turn(void **state)
 	cloud_gets(l, publish(1, false, UINT16_MAX, "a"));
 	close_device(l);
 	nothing_goes_up(l);
-	adapt_fire(l, &l->session->pace, ADAPT_WINDOW_MS);
+	adapt_fire(l, l->session->pace, ADAPT_WINDOW_MS);
 	/* under an identifier that the device does not have in use */
 	id = expect_will(l, 1);
 	assert_int_not_equal(id, UINT16_MAX);
@@ -653,7 +654,7 @@ test_reload_while_it_is_due(void **state)
 		assert_true(credmap_is_last_ref(l->map));
 		if (delayed) {
 			assert_int_equal(l->session->will.state, WILL_DELAYED);
-			adapt_fire(l, &l->session->will.timer, 30 * 1000);
+			adapt_fire(l, &l->session->will.end->timer, 30 * 1000);
 			(void)expect_will(l, 1);
 		}
 		cloud_says(
