@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-enum { BUFFER_MIN = 512 };
+enum { BUFFER_GROWN_MIN = 512 };
 
 uint8_t *
 buffer_reserve(struct buffer *b, size_t n)
@@ -22,9 +22,12 @@ buffer_reserve(struct buffer *b, size_t n)
 	}
 	if (n > SIZE_MAX / 2 - b->n)
 		return NULL;
-	/* the first time as much as is needed, since most bytes are kept once
-	   and then go; twice as much when it goes on growing */
-	cap = b->cap < BUFFER_MIN ? BUFFER_MIN : b->cap * 2;
+	/* the first time no more than is needed, since most bytes are kept once
+	   and then go, or stay as long as the session; twice as much when it
+	   goes on growing */
+	cap = b->cap * 2;
+	if (b->p != NULL && cap < BUFFER_GROWN_MIN)
+		cap = BUFFER_GROWN_MIN;
 	if (cap - b->n < n)
 		cap = b->n + n;
 	/* no realloc(): it would leave bytes behind, maybe a password */
