@@ -51,16 +51,18 @@ void
 mailbox_post(struct mailbox *box, struct letter *letter)
 {
 	static const uint64_t one = 1;
+	int fd = box->fd;
 	bool first;
 
 	pthread_mutex_lock(&box->lock);
 	first = STAILQ_EMPTY(&box->waiting);
 	STAILQ_INSERT_TAIL(&box->waiting, letter, next);
-	/* one wake-up for a whole batch; the counter cannot overflow; under the
-	   lock, since the receiver may free the box once it has the letter */
-	if (first && write(box->fd, &one, sizeof(one)) < 0)
-		abort();
 	pthread_mutex_unlock(&box->lock);
+	/* one wake-up for a whole batch; the counter cannot overflow; not under
+	   the lock, which whom it wakes would find taken. Nothing of the box is
+	   touched any more: the receiver, once woken, may free it */
+	if (first && write(fd, &one, sizeof(one)) < 0)
+		abort();
 }
 
 void

@@ -26,7 +26,8 @@ struct mailbox;
 /* NULL without a descriptor or memory. */
 NODISCARD struct mailbox *mailbox_new(void);
 
-/* Unopened letters are the caller's: open them before. */
+/* Unopened letters are the caller's: open them before. Either each letter was
+   waited for by the descriptor, or who has posted it has ended. */
 void mailbox_free(struct mailbox **box);
 
 /* Readable while letters wait. Belongs to the mailbox. */
