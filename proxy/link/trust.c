@@ -311,6 +311,8 @@ new_context(const struct trust *t, const struct settings *s)
 		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, objection_note);
 	else
 		SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
+	/* head and body of a record, and what is behind, in one read() */
+	SSL_CTX_set_read_ahead(ctx, 1);
 	if (t->keylog_fd >= 0)
 		SSL_CTX_set_keylog_callback(ctx, on_keylog);
 	tickets_collect(ctx, t->generation);
