@@ -82,6 +82,7 @@ struct link_owner {
 	void (*on_idle)(void *arg);
 };
 
+struct known_names;
 struct link;
 
 /* What a worker's links share; the pointers may be exchanged by a reload. */
@@ -91,6 +92,7 @@ struct link_env {
 	struct mailbox *resolver_mailbox; /* the door's */
 	void (*resolver_open)(
 	    struct letter *l, void *arg); /* opens a look-up */
+	struct known_names *names; /* looked at before; NULL: there are none */
 	struct settings *settings;
 	struct trust *trust;
 	struct tickets *tickets;

@@ -3,6 +3,7 @@
 
 #include "base/date.h"
 #include "codec/http_date.h"
+#include "link/known_names.h"
 
 #include <assert.h>
 #include <openssl/crypto.h>
@@ -137,6 +138,21 @@ dialling_new(struct link *l)
 	return d;
 }
 
+/* True with the answer there: nobody has to be asked. */
+static bool
+is_known(const struct link *l)
+{
+	struct lookup *lookup = l->dialling->lookup;
+
+	if (l->env->names == NULL ||
+	    !known_names_find(
+		l->env->names, lookup->host, lookup->addresses, &lookup->count))
+		return false;
+	for (unsigned i = 0; i < lookup->count; i++)
+		address_set_port(&lookup->addresses[i], lookup->port);
+	return true;
+}
+
 /* Asks for whom to connect to: the egress proxy, where there is one; the
    cloud's name is then the proxy's to look up. */
 static void
@@ -148,10 +164,14 @@ ask(struct link *l)
 	lookup->letter.open = l->env->resolver_open;
 	lookup->reply_to = l->env->mailbox;
 	lookup->on_answer = on_answer;
-	lookup->link = l;
 	(void)snprintf(lookup->host, sizeof(lookup->host), "%s",
 	    e != NULL ? e->host : l->target->host);
 	lookup->port = e != NULL ? e->port : link_port(l);
+	if (is_known(l)) {
+		link_event(l, EV_RESOLVED);
+		return;
+	}
+	lookup->link = l;
 	mailbox_post(l->env->resolver_mailbox, &lookup->letter);
 }
 

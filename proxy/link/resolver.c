@@ -1,38 +1,16 @@
 #include "link/resolver.h"
 
-#include "base/clock.h"
 #include "link/dns.h"
 #include "link/hosts_file.h"
+#include "link/known_names.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
-enum {
-	KEPT_NAMES_MAX = 256,
-	KEPT_LEAST_S = 1, /* a thousand devices that come back together */
-	KEPT_MOST_S = 60 * 60
-};
-
-/* What tells that a file is another one; all zero: there is none. */
-struct file_state {
-	const char *path;
-	dev_t device;
-	ino_t inode;
-	off_t bytes;
-	struct timespec changed;
-};
-
-/* An answer of the DNS. */
-struct kept {
-	TAILQ_ENTRY(kept) next; /* oldest first */
-	char host[NAME_BYTES];
-	uint64_t until_ms;
-	struct address addresses[LOOKUP_ADDRESSES];
-	unsigned count;
-};
+/* What the hosts file says holds until it changes, which is seen. */
+enum { HOSTS_HOLD_S = 60 * 60 };
 
 /* A host that is being asked for. */
 struct pending {
@@ -46,15 +24,14 @@ struct pending {
 
 struct resolver {
 	struct dns *dns;
-	struct file_state hosts;
-	struct file_state resolv_conf;
+	struct known_names *names;
+	const char *hosts; /* the files' paths */
+	const char *resolv_conf;
 	uint64_t timeout_ms;
 	struct address servers[NAMESERVERS_MAX]; /* instead of resolv.conf's */
 	unsigned server_count;
 	struct resolv_conf conf;
 	LIST_HEAD(, pending) pending;
-	TAILQ_HEAD(, kept) kept;
-	unsigned kept_count;
 };
 
 /* ---- answers ---- */
@@ -96,87 +73,22 @@ refuse(struct lookup *l, const struct fault *why)
 	send_back(l);
 }
 
-/* ---- what is kept ---- */
-
-static void
-drop_kept(struct resolver *r, struct kept *k)
-{
-	TAILQ_REMOVE(&r->kept, k, next);
-	r->kept_count--;
-	free(k);
-}
-
-static const struct kept *
-find_kept(struct resolver *r, const char *host)
-{
-	struct kept *k;
-
-	TAILQ_FOREACH (k, &r->kept, next) {
-		if (strcmp(k->host, host) != 0)
-			continue;
-		if (clock_mono_ms() < k->until_ms)
-			return k;
-		drop_kept(r, k);
-		break;
-	}
-	return NULL;
-}
-
-static void
-keep(struct resolver *r, const char *host, const struct dns_answer *found)
-{
-	struct kept *k = calloc(1, sizeof(*k));
-	uint64_t s = found->ttl_s;
-
-	if (k == NULL)
-		return; /* it is asked for again */
-	if (r->kept_count == KEPT_NAMES_MAX)
-		drop_kept(r, TAILQ_FIRST(&r->kept));
-	s = s < KEPT_LEAST_S ? KEPT_LEAST_S : s > KEPT_MOST_S ? KEPT_MOST_S : s;
-	k->until_ms = clock_mono_ms() + s * 1000;
-	memcpy(k->host, host, sizeof(k->host));
-	memcpy(k->addresses, found->addresses, sizeof(k->addresses));
-	k->count = found->count;
-	TAILQ_INSERT_TAIL(&r->kept, k, next);
-	r->kept_count++;
-}
+/* ---- files ---- */
 
 static void
 forget_all(struct resolver *r)
 {
 	struct pending *p;
 
-	while (!TAILQ_EMPTY(&r->kept))
-		drop_kept(r, TAILQ_FIRST(&r->kept));
+	known_names_forget(r->names);
 	LIST_FOREACH(p, &r->pending, next)
 	p->outdated = true;
-}
-
-/* ---- files ---- */
-
-/* True when the file is not what it was at the last look. */
-static bool
-has_changed(struct file_state *f)
-{
-	struct file_state was = *f;
-	struct stat st;
-
-	if (stat(f->path, &st) != 0)
-		memset(&st, 0, sizeof(st));
-	f->device = st.st_dev;
-	f->inode = st.st_ino;
-	f->bytes = st.st_size;
-	f->changed = st.st_mtim;
-	return f->device != was.device || f->inode != was.inode ||
-	       f->bytes != was.bytes ||
-	       f->changed.tv_sec != was.changed.tv_sec ||
-	       f->changed.tv_nsec != was.changed.tv_nsec;
 }
 
 static void
 read_resolv_conf(struct resolver *r)
 {
-	resolv_conf_read(&r->conf, r->resolv_conf.path);
+	resolv_conf_read(&r->conf, r->resolv_conf);
 	if (r->server_count == 0)
 		return;
 	memcpy(r->conf.servers, r->servers, sizeof(r->servers));
@@ -187,12 +99,12 @@ read_resolv_conf(struct resolver *r)
 static void
 look_at_files(struct resolver *r)
 {
-	bool hosts = has_changed(&r->hosts);
-	bool resolv_conf = has_changed(&r->resolv_conf);
+	bool resolv_conf;
+	bool changed = known_names_look(r->names, &resolv_conf);
 
 	if (resolv_conf)
 		read_resolv_conf(r);
-	if (hosts || resolv_conf)
+	if (changed)
 		forget_all(r);
 }
 
@@ -212,7 +124,8 @@ on_dns_answer(void *arg, const struct dns_answer *found)
 	struct lookup *l;
 
 	if (found->count > 0 && !p->outdated)
-		keep(p->resolver, p->host, found);
+		known_names_keep(p->resolver->names, p->host, found->addresses,
+		    found->count, found->ttl_s);
 	while ((l = SLIST_FIRST(&p->waiting)) != NULL) {
 		SLIST_REMOVE_HEAD(&p->waiting, waiting);
 		if (found->count > 0)
@@ -275,7 +188,7 @@ static unsigned
 find_at_home(const struct resolver *r, const char *host,
     struct address out[static ADDRESS_LIST_MAX])
 {
-	unsigned count = hosts_file_find(r->hosts.path, host, out);
+	unsigned count = hosts_file_find(r->hosts, host, out);
 
 	if (count == 0 && is_localhost(host))
 		count = (unsigned)address_read(&out[0], "::1", 0) +
@@ -288,7 +201,6 @@ resolver_ask(struct resolver *r, struct lookup *l)
 {
 	struct address home[ADDRESS_LIST_MAX];
 	char host[NAME_BYTES] = "";
-	const struct kept *kept;
 	struct pending *pending;
 	unsigned count;
 
@@ -298,28 +210,25 @@ resolver_ask(struct resolver *r, struct lookup *l)
 		send_back(l);
 		return;
 	}
-	if (address_read(&home[0], l->host, 0)) {
-		answer(l, home, 1);
+	look_at_files(r);
+	if (known_names_find(r->names, l->host, home, &count)) {
+		answer(l, home, count);
 		return;
 	}
 	for (size_t i = 0; l->host[i] != '\0'; i++)
 		host[i] = (char)tolower((unsigned char)l->host[i]);
-	look_at_files(r);
-	kept = find_kept(r, host);
-	if (kept != NULL) {
-		answer(l, kept->addresses, kept->count);
-		return;
-	}
 	pending = find_pending(r, host);
 	if (pending != NULL) {
 		SLIST_INSERT_HEAD(&pending->waiting, l, waiting);
 		return;
 	}
 	count = find_at_home(r, host, home);
-	if (count > 0)
-		answer(l, home, count);
-	else
+	if (count == 0) {
 		ask_dns(r, host, l);
+		return;
+	}
+	known_names_keep(r->names, host, home, count, HOSTS_HOLD_S);
+	answer(l, home, count);
 }
 
 /* ---- life ---- */
@@ -332,8 +241,7 @@ resolver_reload(struct resolver *r, const struct settings *settings)
 	if (!address_read_list(settings->cloud_nameservers, RESOLV_CONF_PORT,
 		r->servers, NAMESERVERS_MAX, &r->server_count))
 		r->server_count = 0;
-	(void)has_changed(&r->hosts);
-	(void)has_changed(&r->resolv_conf);
+	look_at_files(r);
 	read_resolv_conf(r);
 	forget_all(r);
 }
@@ -351,14 +259,16 @@ resolver_new(struct event_base *base, const struct settings *settings,
 	if (files == NULL)
 		files = &system;
 	r->dns = dns_new(base);
-	if (r->dns == NULL) {
+	r->names = known_names_new(files->hosts, files->resolv_conf);
+	if (r->dns == NULL || r->names == NULL) {
+		dns_free(&r->dns);
+		known_names_unref(r->names);
 		free(r);
 		return NULL;
 	}
 	LIST_INIT(&r->pending);
-	TAILQ_INIT(&r->kept);
-	r->hosts.path = files->hosts;
-	r->resolv_conf.path = files->resolv_conf;
+	r->hosts = files->hosts;
+	r->resolv_conf = files->resolv_conf;
 	resolver_reload(r, settings);
 	return r;
 }
@@ -381,7 +291,13 @@ resolver_free(struct resolver **rp)
 		}
 		pending_free(p);
 	}
-	forget_all(r);
+	known_names_unref(r->names);
 	dns_free(&r->dns);
 	free(r);
+}
+
+struct known_names *
+resolver_names(const struct resolver *r)
+{
+	return r->names;
 }

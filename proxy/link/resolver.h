@@ -7,8 +7,9 @@
  * lookup->link to NULL; the answer is then dropped on arrival.
  *
  * A host is first looked for among numbers, then in the hosts file, then in the
- * DNS, whose answers are kept for as long as they hold; failures are not. A
- * change of the hosts file or of resolv.conf counts from the next look-up on.
+ * DNS. What is found is kept for as long as it holds (known_names.h); failures
+ * are not. A change of the hosts file or of resolv.conf counts from the next
+ * look-up on.
  */
 #ifndef PROXY_LINK_RESOLVER_H
 #define PROXY_LINK_RESOLVER_H
@@ -45,6 +46,7 @@ struct resolver_files {
 	const char *resolv_conf; /* /etc/resolv.conf */
 };
 
+struct known_names;
 struct resolver;
 
 /* <base> is the door's. Of <settings>, which are not kept: resolve_timeout and
@@ -58,6 +60,9 @@ void resolver_reload(struct resolver *r, const struct settings *settings);
 
 /* Gives every look-up back that it still has, and frees it. */
 void resolver_free(struct resolver **r);
+
+/* What it has found out, for links to look at first; take a reference. */
+struct known_names *resolver_names(const struct resolver *r);
 
 /*
  * On the door's thread: starts a look-up, which comes back exactly once; at

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "link/known_names.h"
 #include "server/contest.h"
 #include "server/departed.h"
 #include "server/farewell.h"
@@ -689,6 +690,7 @@ home_free(struct home **hp)
 	credmap_unref(h->map);
 	settings_unref(h->config.settings);
 	trust_unref(h->config.trust);
+	known_names_unref(h->config.names);
 	free(h);
 	*hp = NULL;
 }
@@ -732,6 +734,7 @@ furnish(struct home *h)
 	h->env.link.mailbox = h->mailbox;
 	h->env.link.resolver_mailbox = h->config.door;
 	h->env.link.resolver_open = h->config.resolver_open;
+	h->env.link.names = h->config.names;
 	h->env.link.take_overs = h->config.take_overs;
 	h->env.link.pings_learned = h->config.pings_learned;
 	h->env.link.settings = h->config.settings;
@@ -761,6 +764,7 @@ home_start(const struct home_config *config, struct fault *why)
 	h->config = *config;
 	(void)settings_ref(config->settings);
 	(void)trust_ref(config->trust);
+	(void)known_names_ref(config->names);
 	if (furnish(h) && thread_start(&h->thread, live, h))
 		return h;
 	(void)fault_set(why, R_OUT_OF_MEMORY,

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 struct home;
+struct known_names;
 
 /* What a home is given at its start; the references are taken. */
 struct home_config {
@@ -36,6 +37,7 @@ struct home_config {
 	struct mailbox *door;
 	/* Opens a look-up (link/resolver.h) on the door's thread. */
 	void (*resolver_open)(struct letter *l, void *door);
+	struct known_names *names; /* of that resolver; a reference is taken */
 	/* Told in the door's mailbox once a draining home has no session left.
 	 */
 	struct letter *drained;

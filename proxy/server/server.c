@@ -263,6 +263,7 @@ start_homes(struct server *s, struct fault *why)
 	    .pings_learned = &s->pings_learned,
 	    .door = s->mailbox,
 	    .resolver_open = open_lookup,
+	    .names = resolver_names(s->resolver),
 	};
 
 	if (wanted > HOMES_MAX)

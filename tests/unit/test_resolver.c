@@ -2,6 +2,7 @@
  * The resolver against DNS servers of the test's own, which say what the test
  * wants. To be linked with -Wl,--wrap=clock_mono_ms.
  */
+#include "link/known_names.h"
 #include "link/resolv_conf.h"
 #include "link/resolver.h"
 
@@ -476,6 +477,50 @@ test_a_changed_hosts_file_counts_at_once(void **state)
 	assert_int_equal(unlink(d->hosts), 0);
 	check(d, "cloud.test", both);
 	assert_int_equal(d->servers[0].questions, 8);
+}
+
+static void
+assert_known(struct known_names *names, const char *host, unsigned expected)
+{
+	struct address found[ADDRESS_LIST_MAX];
+	unsigned count;
+
+	assert_int_equal(
+	    known_names_find(names, host, found, &count), expected > 0);
+	if (expected > 0)
+		assert_int_equal(count, expected);
+}
+
+/* Links look there without asking. */
+static void
+test_known_names(void **state)
+{
+	struct desk *d = *state;
+	struct known_names *names =
+	    known_names_ref(resolver_names(d->resolver));
+
+	assert_known(names, "192.0.2.9", 1);
+	assert_known(names, "cloud.test", 0);
+	check(d, "cloud.test", both);
+	assert_known(names, "Cloud.TEST", 2);
+	assert_known(names, "other.test", 0);
+	/* at once, though nobody has looked */
+	write_hosts(d, "192.0.2.50 cloud.test\n");
+	assert_known(names, "cloud.test", 0);
+	check(d, "cloud.test", "192.0.2.50:443");
+	assert_known(names, "cloud.test", 1);
+	write_resolv_conf(d, "search test.\n");
+	assert_known(names, "cloud.test", 0);
+	check(d, "cloud.test", "192.0.2.50:443");
+	assert_known(names, "cloud.test", 1);
+	resolver_reload(d->resolver, d->settings);
+	assert_known(names, "cloud.test", 0);
+	check(d, "cloud.test", "192.0.2.50:443");
+	passed_ms += 60 * 60 * 1000;
+	assert_known(names, "cloud.test", 0);
+	resolver_free(&d->resolver);
+	assert_known(names, "cloud.test", 0);
+	known_names_unref(names);
 }
 
 static void
@@ -979,6 +1024,7 @@ main(void)
 	    TEST(test_the_hosts_file_comes_first),
 	    TEST(test_eight_of_many_in_the_hosts_file),
 	    TEST(test_a_changed_hosts_file_counts_at_once),
+	    TEST(test_known_names),
 	    TEST(test_localhost_is_here),
 	    TEST(test_resolv_conf),
 	    TEST(test_search_domains),
