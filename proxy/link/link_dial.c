@@ -447,6 +447,9 @@ count_handshake(struct link *l)
 enum verdict
 link_have_handshake(struct link *l, struct fault *why)
 {
+	/* the last flight of the handshake goes with the request behind it */
+	bool joins = has_tls(l) && transport_has_websocket(link_transport(l)) &&
+		     !SSL_in_before(l->stream.ssl);
 	enum verdict v;
 
 	if (has_spoken_first(l)) {
@@ -456,9 +459,13 @@ link_have_handshake(struct link *l, struct fault *why)
 	}
 	if (!has_tls(l))
 		return GO;
+	if (joins)
+		stream_hold(&l->stream, true);
 	v = shake_hands(l, why);
 	if (v == GO)
 		count_handshake(l);
+	else if (joins)
+		stream_hold(&l->stream, false);
 	return v;
 }
 
@@ -512,6 +519,8 @@ link_begin_upgrade(struct link *l)
 	loop->out_n = ws_request_write(
 	    &request, l->dialling->nonce, (char *)loop->out, LOOP_OUT_BYTES);
 	link_write_scratch(l);
+	if (has_tls(l))
+		stream_hold(&l->stream, false);
 	if (l->state == LINK_UPGRADE)
 		link_event(l, EV_IO);
 }

@@ -3,6 +3,8 @@
 #include "link/trust.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -124,6 +126,14 @@ stream_handshake(struct stream *s, struct fault *why)
 		return IO_FAILED;
 	}
 	return io;
+}
+
+void
+stream_hold(const struct stream *s, bool held)
+{
+	const int on = held;
+
+	(void)setsockopt(s->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
 }
 
 enum io

@@ -40,6 +40,10 @@ NODISCARD bool stream_secure(struct stream *s, SSL *ssl);
  */
 NODISCARD enum io stream_handshake(struct stream *s, struct fault *why);
 
+/* While held, what is written waits for more to fill a segment; then it goes.
+   Harmless where it cannot be had. */
+void stream_hold(const struct stream *s, bool held);
+
 /* Reads up to <size> bytes; with IO_OK *got is at least 1. */
 NODISCARD enum io stream_read(
     struct stream *s, uint8_t *to, size_t size, size_t *got, struct fault *why);
