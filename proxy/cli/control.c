@@ -146,8 +146,9 @@ static const char health_help[] =
 "Asks whether the running proxy lives: each of its workers has to answer. For\n"
 "supervisors and containers.\n"
 "\n"
-"      --ready           whether it lets devices in: it has a devices.ini, and\n"
-"                        is not about to end\n"
+"      --ready           whether it lets devices in: it has a devices.ini, the\n"
+"                        cloud can be reached, as far as dials have told,\n"
+"                        and the proxy is not about to end\n"
 OPTIONS_HELP;
 /* clang-format on */
 

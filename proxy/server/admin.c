@@ -19,7 +19,8 @@
 enum {
 	BODY_FIRST = 32 * 1024,       /* more where it does not fit */
 	BODY_MAX = 256 * 1024 * 1024, /* a million devices */
-	RELOAD_S = 60                 /* for files to be read again */
+	RELOAD_S = 60,                /* for files to be read again */
+	LACK_MAX = 256                /* bytes, of why the proxy is not ready */
 };
 
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
@@ -121,12 +122,36 @@ tell_health(struct admin *a, struct admin_client *c, const struct page *page)
 	admin_say(c, "200 OK", "ok");
 }
 
+/* Why nobody gets to the cloud; R_NONE: somebody does, or nobody has tried. A
+   login that is refused says nothing about the way there. */
+static enum reason
+no_way(const struct survey *survey)
+{
+	struct survey_part sum;
+	const struct link_tally *links = &sum.links;
+
+	survey_sum(survey, &sum);
+	if (sum.of[PRESENCE_ONLINE] > 0 ||
+	    links->failure.at_ms <= links->accepted_ms ||
+	    links->failure.why == R_LOGIN_REFUSED)
+		return R_NONE;
+	return links->failure.why;
+}
+
 static void
 tell_ready(struct admin *a, struct admin_client *c, const struct page *page)
 {
 	const char *lack = a->config.unready(a->config.arg);
+	enum reason why = no_way(a->config.survey);
+	char line[LACK_MAX];
 
 	(void)page;
+	if (lack == NULL && why != R_NONE) {
+		(void)snprintf(line, sizeof(line),
+		    "the cloud cannot be reached: %s: %s", reason_word(why),
+		    reason_hint(why));
+		lack = line;
+	}
 	if (lack == NULL)
 		admin_say(c, "200 OK", "ready");
 	else

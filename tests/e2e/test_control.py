@@ -192,6 +192,38 @@ def test_not_ready_without_a_map(cloud, start, path, tmp_path):
         assert get(path, "/readyz")[0] == 503
 
 
+@pytest.mark.parametrize("level", [4, 5])
+def test_not_ready_without_a_cloud(cloud, start, dial, path, level):
+    """Until a device is let in again. A login that is refused says nothing of
+    the way to the cloud."""
+    entry, wrong = cloud.device(), cloud.device()
+    stranger = {**wrong, "device_secret": "f" * 32}
+    proxy = start(cloud, entry, stranger, admin={"socket": path},
+                  dial={"network_first": "10ms", "network_max": "10ms"})
+    knock(dial(proxy), stranger["label"])
+    assert run(path, "healthcheck", "--ready")[:2] == (0, "ready\n")
+    with cloud.down():
+        device = dial(proxy)
+        device.send_connect(entry["label"], level)
+        assert device.connack().code != 0
+        code, _, errors = run(path, "healthcheck", "--ready")
+        assert code == 1
+        assert "the cloud cannot be reached: cloud_refused: " in errors
+        assert run(path, "healthcheck")[:2] == (0, "ok\n")
+    log_in_when_possible(dial, proxy, entry["label"], level)
+    assert run(path, "healthcheck", "--ready")[:2] == (0, "ready\n")
+
+
+def log_in_when_possible(dial, proxy, label, level):
+    """It may be told to come again for a moment (dial_backoff)."""
+    device = dial(proxy)
+    device.send_connect(label, level)
+    while device.connack().code != 0:
+        device.until_closed()
+        device = dial(proxy)
+        device.send_connect(label, level)
+
+
 # ---- by TCP ----
 
 TOKEN = "correct-horse-battery"
