@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 enum {
+	CAP_FIRST = 4,  /* records */
 	FAILURE = 0x80, /* and all above */
 	PACKET_IDENTIFIER_NOT_FOUND = 0x92,
 	QUOTA_EXCEEDED = 0x97
@@ -46,7 +47,7 @@ add(struct inbound *in, uint16_t packet_id, enum state state)
 	struct inbound_record *r;
 
 	if (in->n == in->cap) {
-		size_t cap = in->cap == 0 ? 4 : in->cap * 2;
+		size_t cap = in->cap == 0 ? CAP_FIRST : in->cap * 2;
 
 		r = realloc(in->records, cap * sizeof(*r));
 		if (r == NULL)
@@ -79,7 +80,8 @@ drop(struct inbound *in, struct inbound_record *r)
 		in->qos2--;
 	in->n--;
 	memmove(r, r + 1, (size_t)(in->records + in->n - r) * sizeof(*r));
-	if (in->n == 0)
+	/* one message after the other needs the first place again */
+	if (in->n == 0 && in->cap > CAP_FIRST)
 		inbound_forget(in);
 }
 
