@@ -613,6 +613,7 @@ home_untrace(struct home *h, struct trace *t)
 	LIST_REMOVE(t, next);
 	if (s != NULL)
 		session_untrace(s, t);
+	trace_end(t);
 }
 
 /* ---- its end ---- */

@@ -192,3 +192,10 @@ trace_init(struct trace *t)
 	for (int way = 0; way < TAP_WAYS; way++)
 		t->ways[way].is_lost = true;
 }
+
+void
+trace_end(struct trace *t)
+{
+	for (int way = 0; way < TAP_WAYS; way++)
+		forget_head(&t->ways[way]);
+}

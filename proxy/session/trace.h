@@ -55,7 +55,11 @@ LIST_HEAD(traces, trace);
 /* <t> is all zero but for its names, <payload_max> and tell(). */
 void trace_init(struct trace *t);
 
-/* A connection, of that way or both of a side, begins: so does a packet. */
+/* It hears no more, and keeps nothing of a packet that was not whole yet: there
+   may be a login in it. */
+void trace_end(struct trace *t);
+
+/* Nothing is left of what came before on that way: a packet begins next. */
 void trace_restart(struct trace *t, enum tap_way way);
 
 /* It joins in the middle of a packet, of which <left> bytes are to come. */

@@ -142,6 +142,22 @@ test_restart(void **state)
 	assert_string_equal(told, "device->proxy PINGREQ bytes=2\n");
 }
 
+/* One that was cut short goes with the trace, whatever way it came. */
+static void
+test_end(void **state)
+{
+	static const struct span login = SPAN_OF(CONNECT);
+	struct trace t;
+
+	(void)state;
+	begin(&t);
+	for (enum tap_way way = 0; way < TAP_WAYS; way++)
+		hear(&t, way, (struct span){login.p, login.n - 1}, true);
+	trace_end(&t);
+	assert_forgotten(&t);
+	assert_string_equal(told, "");
+}
+
 /* What is no packet is told once; what comes behind it cannot be read. */
 static void
 test_no_packet(void **state)
@@ -180,6 +196,7 @@ main(void)
 	    cmocka_unit_test(test_pieces_of_any_size),
 	    cmocka_unit_test(test_joining_late),
 	    cmocka_unit_test(test_restart),
+	    cmocka_unit_test(test_end),
 	    cmocka_unit_test(test_no_packet),
 	    cmocka_unit_test(test_note),
 	};
