@@ -3,20 +3,44 @@
 #include "cli/cli.h"
 
 #include "cli/admin_get.h"
+#include "server/admin_trace.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { TARGET_MAX = 640 };
+enum { TARGET_MAX = 640, LAST_MAX = 160 /* a last line fits */ };
+
+struct shown {
+	bool is_written;
+	char last[LAST_MAX + 1]; /* the end of it, a string */
+	size_t last_n;
+};
+
+static void
+keep_last(struct shown *s, const char *text, size_t n)
+{
+	size_t kept;
+
+	if (n > LAST_MAX) {
+		text += n - LAST_MAX;
+		n = LAST_MAX;
+	}
+	kept = s->last_n < LAST_MAX - n ? s->last_n : LAST_MAX - n;
+	memmove(s->last, s->last + s->last_n - kept, kept);
+	memcpy(s->last + kept, text, n);
+	s->last_n = kept + n;
+	s->last[s->last_n] = '\0';
+}
 
 static bool
 show(void *arg, const char *text, size_t n)
 {
-	bool *is_written = arg;
+	struct shown *s = arg;
 
-	*is_written = fwrite(text, 1, n, stdout) == n && fflush(stdout) == 0;
-	return *is_written;
+	keep_last(s, text, n);
+	s->is_written = fwrite(text, 1, n, stdout) == n && fflush(stdout) == 0;
+	return s->is_written;
 }
 
 static enum cli_exit
@@ -24,7 +48,7 @@ trace(const struct cli_options *o)
 {
 	char path[SETTING_TEXT_MAX];
 	char whole[TARGET_MAX] = {0};
-	bool is_written = true;
+	struct shown shown = {.is_written = true};
 	struct fault why;
 	size_t n;
 
@@ -36,13 +60,15 @@ trace(const struct cli_options *o)
 	}
 	if (!admin_find_socket(o, path))
 		return CLI_FAILED;
-	if (!admin_follow(path, whole, show, &is_written, &why)) {
+	if (!admin_follow(path, whole, show, &shown, &why))
 		cli_tell("%s", why.text);
-		return CLI_FAILED;
-	}
-	if (is_written)
+	else if (!shown.is_written)
+		cli_tell("cannot write: %s", strerror(errno));
+	else if (strstr(shown.last, ADMIN_TRACE_END) == NULL)
+		cli_tell("it was broken off: the proxy was ended by force, or"
+			 " nothing of the trace was taken for a minute");
+	else
 		return CLI_OK;
-	cli_tell("cannot write: %s", strerror(errno));
 	return CLI_FAILED;
 }
 
@@ -70,7 +96,8 @@ static const char trace_help[] =
 "      --socket PATH     the socket, whatever that file says\n"
 "  -h, --help            print this help\n"
 "\n"
-"Exit codes: 0 the proxy has ended; 1 it could not be done; 2 wrong usage.\n";
+"Exit codes: 0 the proxy has ended it; 1 it could not be done, or was broken off;\n"
+"2 wrong usage.\n";
 /* clang-format on */
 
 const struct cli_command cli_trace = {

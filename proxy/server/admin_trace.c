@@ -69,8 +69,8 @@ drop(struct admin_trace *t, const char *last)
 	char line[TRACE_TIME_MAX + 80];
 	size_t n = trace_time(line);
 
-	n += (size_t)snprintf(line + n, sizeof(line) - n, "-- %s\n", last);
-
+	n += (size_t)snprintf(
+	    line + n, sizeof(line) - n, ADMIN_TRACE_END "%s\n", last);
 	admin_stream_put(t->client, line, n);
 	admin_stream_end(t->client);
 	LIST_REMOVE(t, next);

@@ -10,6 +10,10 @@
 
 #include <sys/queue.h>
 
+/* What the last line of a trace says, behind its time, unless it was broken
+   off. */
+#define ADMIN_TRACE_END "-- the trace ends: "
+
 struct admin_trace;
 LIST_HEAD(admin_traces, admin_trace);
 

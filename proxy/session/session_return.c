@@ -55,6 +55,7 @@ session_outlives_device(struct session *s, const struct fault *why)
 	s->hold->gone = *why;
 	s->since_ms = clock_mono_ms();
 	device_close(&s->device, (struct span){NULL, 0});
+	session_note_fault(s, "the device has gone, its session stays", why);
 	s->up_left = 0;
 	s->up_kept = false;
 	return true;

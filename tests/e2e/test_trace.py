@@ -18,6 +18,8 @@ from kernel import wait_until
 from proxy import TIMEOUT, environment, program
 from test_admin import connect, talk, until_closed
 from test_control import post
+from test_daemon import successor_of
+from test_fleet import Table, client_id, label
 from test_hold import SWIFT, lose_link
 from test_no_secret_leaks import assert_clean
 
@@ -228,7 +230,7 @@ def test_one_that_comes_back_while_it_is_held(
     cloud.fault(entry, refuse=3)
     lose_link(cloud, proxy, entry)
     device.close()
-    proxy.wait_log("device_held")
+    one.until("the device has gone, its session stays: device_closed")
     dial(proxy).log_in(entry["label"], **login)
     lines = one.until("CONNACK", "proxy->device")
     assert any("password=yes" in rest for way, rest
@@ -316,6 +318,56 @@ def test_a_reader_that_stops(cloud, start, dial, listen, path):
         assert seen + missed == 2 * MANY + 4
 
 
+def test_another_takes_its_place(cloud, start, dial, path, trace):
+    """All who look go on with the new session, whoever of them has left."""
+    entry = cloud.device()
+    proxy = start(cloud, entry, admin={"socket": path})
+    running = [waits(trace(entry["label"])) for _ in range(3)]
+    dial(proxy).log_in(entry["label"])
+    for one in running:
+        one.until("CONNACK", "proxy->device")
+    running.pop(1).end()
+    device = dial(proxy)
+    device.log_in(entry["label"], 5)
+    for one in running:
+        one.until("the session ends: taken_over")
+        one.until("CONNACK", "proxy->device")
+    running.pop(0).end()
+    device.publish(topic_of(entry), "behind", qos=1)
+    running[0].until("PUBACK", "proxy->device")
+    assert_no_secret(cloud, entry, running[0].end())
+
+
+def test_an_entry_that_goes_and_comes(cloud, start, dial, path, trace):
+    entry, other = cloud.device(), cloud.device()
+    proxy = start(cloud, entry, other, admin={"socket": path})
+    dial(proxy).log_in(entry["label"])
+    one = trace(entry["label"])
+    one.until("online")
+    proxy.set_devices([other])
+    proxy.reload()
+    one.until("the session ends: entry_removed")
+    proxy.set_devices([other, entry])
+    proxy.reload()
+    dial(proxy).log_in(entry["label"])
+    one.until("CONNACK", "proxy->device")
+    one.end()
+
+
+def test_a_device_of_a_fleet(cloud, start, dial, path, trace, tmp_path):
+    """By its own label, and nothing of the others."""
+    entries = [cloud.device(), cloud.device()]
+    table = Table(tmp_path / "secrets.csv", entries)
+    proxy = start(cloud, table.section(), admin={"socket": path})
+    one = waits(trace(label(entries[1])))
+    for entry in entries:
+        dial(proxy).log_in(client_id(entry))
+    lines = one.until("CONNACK", "proxy->device")
+    assert f'client_id="{client_id(entries[1])}"' in (
+        ways_of(lines, "CONNECT")[0][1])
+    assert client_id(entries[0]) not in one.end()
+
+
 def test_how_many(cloud, start, path, trace):
     """A fifth is refused, until one has left; each sees its own device."""
     entry, other = cloud.device(), cloud.device()
@@ -374,3 +426,40 @@ def test_the_end(cloud, start, dial, path, trace):
     for each in (one, idle):
         assert each.line() is None
         assert each.process.wait(TIMEOUT) == 0
+
+
+def test_readers_that_leave_at_the_end(cloud, start, dial, path, trace):
+    """What is on its way between the threads then is given back."""
+    entry = cloud.device()
+    proxy = start(cloud, entry, admin={"socket": path})
+    dial(proxy).log_in(entry["label"])
+    running = [trace(entry["label"]) for _ in range(TRACES_MAX)]
+    for one in running:
+        one.until("online")
+    for one in running[1:]:
+        one.process.kill()
+    proxy.stop()
+    running[0].until("the proxy ends")
+
+
+def test_handed_over(cloud, start, path, trace):
+    """It ends with the process that hands over, which goes on without."""
+    entry = cloud.device()
+    proxy = start(cloud, entry, admin={"socket": path})
+    one = waits(trace(entry["label"]))
+    with successor_of(proxy):
+        one.until("another process takes over")
+        assert one.line() is None and one.process.wait(TIMEOUT) == 0
+        other = waits(trace(entry["label"]))
+    assert proxy.wait() == 0
+    other.until("the proxy ends")
+
+
+def test_broken_off(cloud, start, path, trace):
+    """That it is no end in order is told."""
+    entry = cloud.device()
+    proxy = start(cloud, entry, admin={"socket": path})
+    one = waits(trace(entry["label"]))
+    proxy.kill()
+    _, errors = one.process.communicate(timeout=TIMEOUT)
+    assert one.process.returncode == 1 and b"broken off" in errors
