@@ -3,8 +3,8 @@
  *
  * It does not judge: what is there is told also of a packet that breaks the
  * standard, which is where a look at it is worth most. A user name, a password,
- * Authentication Data and the value of a User Property are never told, the
- * message of a PUBLISH only when that is asked for.
+ * Authentication Data, the value of a User Property and the message of a will
+ * are never told, the message of a PUBLISH only when that is asked for.
  */
 #ifndef PROXY_CODEC_MQTT_DESCRIBE_H
 #define PROXY_CODEC_MQTT_DESCRIBE_H

@@ -46,7 +46,8 @@ struct mqtt_packet {
 	struct span payload;    /* PUBLISH: the message; SUBSCRIBE, UNSUBSCRIBE:
 				   see mqtt_filter_next(); SUBACK and, at level
 				   5, UNSUBACK: one code for each filter */
-	/* These two types have all but their fixed header here. */
+	/* These two types have all but their fixed header here, where another
+	   one has left what was there before. */
 	union {
 		struct mqtt_connect connect;
 		struct mqtt_connack connack;

@@ -4,8 +4,7 @@
  * /metrics/devices, /healthz and /readyz. Actions are asked for by POST:
  * /kick?label=, /reload, /drain, /log?level=&label= and
  * /trace?label=&payload=yes. Whoever may open the socket may do all that; by
- * TCP, where that is wanted, whoever shows the
- * token.
+ * TCP, where that is wanted, whoever shows the token.
  *
  * Lives on the door's loop and never waits: what the workers know is asked of
  * them by letter (survey.h), and the answer is written when all have said it.
