@@ -104,6 +104,8 @@ inbound_disconnect(struct inbound *in)
 		else
 			drop(in, r); /* what QoS 1 is, the sender remembers */
 	}
+	if (in->n == 0)
+		inbound_forget(in);
 }
 
 void

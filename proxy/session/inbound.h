@@ -40,7 +40,8 @@ enum {
 
 struct inbound_record;
 
-/* Zero-initialised is empty; when empty it owns no memory. */
+/* Zero-initialised is empty. When empty it owns no more than the first few
+   places, and nothing behind inbound_disconnect() or inbound_forget(). */
 struct inbound {
 	struct inbound_record *records; /* oldest first */
 	size_t n;

@@ -24,6 +24,8 @@ __wrap_realloc(void *p, size_t n)
 	return no_memory ? NULL : __real_realloc(p, n);
 }
 
+enum { FIRST_PLACES = 4 }; /* kept when it is empty */
+
 static struct inbound in;
 static uint8_t level;
 static struct inbound_step got;
@@ -108,6 +110,7 @@ static void
 begin(uint8_t l)
 {
 	level = l;
+	inbound_forget(&in);
 	memset(&in, 0, sizeof(in));
 }
 
@@ -117,6 +120,8 @@ assert_empty(void)
 	assert_int_equal(in.n, 0);
 	assert_int_equal(in.qos2, 0);
 	assert_int_equal(in.in_flight, 0);
+	assert_true(in.cap <= FIRST_PLACES);
+	inbound_disconnect(&in);
 	assert_null(in.records);
 }
 
@@ -798,7 +803,7 @@ any_step(unsigned haste)
 	assert_int_equal(in.in_flight, w.cloud_n);
 	assert_true(in.qos2 <= INBOUND_QOS2_MAX);
 	if (in.n == 0)
-		assert_null(in.records);
+		assert_true(in.cap <= FIRST_PLACES);
 }
 
 /* Exactly one PUBLISH is acknowledged in each handshake, and PUBREC does not
