@@ -441,8 +441,9 @@ wait_for_turn(struct session *s)
 
 	if (ms == FLOW_NEVER && s->paced)
 		(void)evtimer_del(s->pace);
-	s->paced = ms != FLOW_NEVER;
-	if (s->paced && !set_pace(s, ms))
+	/* without it the session may go on for its will */
+	s->paced = ms != FLOW_NEVER && set_pace(s, ms);
+	if (ms != FLOW_NEVER && !s->paced)
 		session_end_for(s, R_OUT_OF_MEMORY, "for a timer");
 }
 

@@ -1,9 +1,26 @@
 /*
  * The will of a device whose cloud takes none: when it is left, when not, and
  * what may come between.
+ *
+ * To be linked with -Wl,--wrap= clock_mono_ms and malloc.
  */
 #include "adapt.h"
 #include "session/session_parts.h"
+
+/* The next allocation of so many bytes fails; 0: none. */
+static size_t scarce_bytes;
+
+void *__real_malloc(size_t n);
+void *__wrap_malloc(size_t n);
+
+void *
+__wrap_malloc(size_t n)
+{
+	if (n == 0 || n != scarce_bytes)
+		return __real_malloc(n);
+	scarce_bytes = 0;
+	return NULL;
+}
 
 #define nothing_goes_up(l) assert_true(cloud_hears_nothing(&(l)->cloud))
 
@@ -678,6 +695,34 @@ test_reload_that_ends_the_session(void **state)
 	expect_end(l, "entry_changed", false);
 }
 
+/* Who waits for an answer has no timer: that ends the session, and the will is
+   left all the same. */
+static void
+test_no_memory_for_a_timer(void **state)
+{
+	static const uint8_t delay[] = {0x18, 0, 0, 0, 30},
+			     lives[] = {0x11, 0, 0, 0, 60};
+	struct life *l = *state;
+	struct span subscribe;
+
+	login_with(l,
+	    (struct mqtt_connect){.level = 5,
+		.properties = {lives, sizeof(lives)},
+		.will_properties = {delay, sizeof(delay)}},
+	    NO_WILL "filters_per_subscribe = 1\n");
+	subscribe = PACKET(.header.type = MQTT_SUBSCRIBE, .qos = 1,
+	    .packet_id = 4, .payload = SPAN_OF("\0\1t\1"));
+	assert_null(l->session->pace);
+	scarce_bytes = sizeof(*l->session->pace);
+	device_says(l, subscribe);
+	until(&l->rig, l->session->will.state == WILL_DELAYED);
+	assert_int_equal(scarce_bytes, 0);
+	cloud_gets(l, subscribe);
+	nothing_goes_up(l);
+	adapt_fire(l, &l->session->will.end->timer, 30 * 1000);
+	expect_left(l, 0, "out_of_memory");
+}
+
 static void
 test_freed_in_every_state(void **state)
 {
@@ -746,6 +791,7 @@ main(void)
 	    TEST(test_contract_that_lacks_wills_only),
 	    TEST(test_reload_while_it_is_due),
 	    TEST(test_reload_that_ends_the_session),
+	    TEST(test_no_memory_for_a_timer),
 	    TEST(test_freed_in_every_state),
 	};
 
