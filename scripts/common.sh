@@ -54,6 +54,8 @@ need_packages() {
 	stop_service stunnel4 stunnel4
 	stop_service squid squid-openssl
 	stop_service prometheus prometheus
+	stop_service docker docker.io
+	stop_service containerd containerd
 }
 
 # Nothing that talks to this machine itself may go through a proxy.
