@@ -116,6 +116,16 @@ def test_haproxy_takes_its_configuration():
     assert "WARNING" not in done.stderr
 
 
+def test_haproxy_needs_no_name_server_to_go_on():
+    """By itself it gives up a server whose name it could not ask for in
+    half a minute, though it answers."""
+    section, = re.findall(r"^resolvers .*\n((?:\t.*\n)+)",
+                          (ROOT / "config/haproxy.cfg").read_text(), re.M)
+    holds = dict(re.findall(r"^\thold (\w+) (\w+)$", section, re.M))
+    assert holds == {"valid": "5s", "refused": "24h", "timeout": "24h",
+                     "other": "24h"}
+
+
 # ---- systemd
 
 @pytest.fixture(name="units")
