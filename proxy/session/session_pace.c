@@ -478,7 +478,8 @@ session_end_turn(struct session *s)
 	if (s->ended)
 		return;
 	device_pause(&s->device, s->held || !session_listens(s));
-	wait_for_turn(s);
+	if (!s->ended) /* for lack of memory, while it was paused */
+		wait_for_turn(s);
 }
 
 void
