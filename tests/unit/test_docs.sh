@@ -334,6 +334,8 @@ if command -v bash >/dev/null; then
 		failed "labels are not completed"
 	[ "$(completes topic --config "$dir/proxy.ini" two u)" = up ] ||
 		failed "up and down are not completed"
+	[ "$(completes log --config "$dir/proxy.ini" d | xargs)" = \
+		"debug default" ] || failed "levels are not completed"
 fi
 if command -v zsh >/dev/null; then
 	zsh -n "$root/config/completions/_mqtt-wss-proxy"
@@ -343,6 +345,9 @@ if command -v zsh >/dev/null; then
 		"one two" ] || failed "zsh: labels are not completed"
 	[ "$(zsh_completes topic --config "$dir/proxy.ini" two '' | xargs)" = \
 		"up down one two" ] || failed "zsh: up and down are not completed"
+	[ "$(zsh_completes log --config "$dir/proxy.ini" '' | xargs)" = \
+		"error warning notice info debug default one two" ] ||
+		failed "zsh: levels are not completed"
 	[ "$(zsh_completes sign --config '')" = FILES ] ||
 		failed "zsh: files are not completed"
 fi
