@@ -95,7 +95,7 @@ find_files(const struct cli_command *command, struct cli_options *o)
 	if (o->settings == NULL) {
 		if (access(settings, F_OK) == 0 || errno != ENOENT)
 			o->settings = settings;
-		else
+		else if (o->socket == NULL)
 			cli_tell("there is no %s: built-in defaults are used",
 			    settings);
 	}

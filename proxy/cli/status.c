@@ -147,6 +147,14 @@ says(const char *json, const char *key, const char *value)
 	       at[1 + n] == '"';
 }
 
+/* Whether the device has not connected since the proxy began. */
+static bool
+never_here(const char *device)
+{
+	return says(device, "state", "offline") &&
+	       says(device, "reason", "none");
+}
+
 static void
 print_row(const char *device)
 {
@@ -154,10 +162,10 @@ print_row(const char *device)
 	print_padded(device, "state", 10);
 	print_padded(device, "since", 22);
 	print_padded(device, "peer", 24);
-	if (says(device, "state", "offline"))
-		print_line(device, says(device, "reason", "none")
-				       ? "has not been here\n"
-				       : "{reason}\n");
+	if (never_here(device))
+		print_line(device, "has not been here\n");
+	else if (says(device, "state", "offline"))
+		print_line(device, "{reason}\n");
 	else if (says(device, "state", "online"))
 		print_line(device, "up {up_packets} down {down_packets}\n");
 	else if (says(device, "state", "dialling"))
@@ -187,8 +195,10 @@ show_devices(char *json)
 static void
 show_one(char *device)
 {
-	print_line(device, "{label}: {state} since {since}\n"
-			   "  identity: {product_key} {device_name}\n");
+	print_line(device, never_here(device)
+			       ? "{label}: {state}, has not been here\n"
+			       : "{label}: {state} since {since}\n");
+	print_line(device, "  identity: {product_key} {device_name}\n");
 	if (!says(device, "peer", ""))
 		print_line(device, "  from: {peer}\n");
 	if (find(device, "last_reason") != NULL)

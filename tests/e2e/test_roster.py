@@ -90,6 +90,9 @@ def test_online_and_offline(cloud, start, dial, path):
                      re.M)
     assert re.search(rf"^{other['label']} +offline +- +has not been here$",
                      text, re.M)
+    code, text, errors = run_status("--socket", path, other["label"])
+    assert text.startswith(f"{other['label']}: offline, has not been here\n")
+    assert errors == "" # the socket is named: no file is missed
 
 
 def test_nobody_has_that_label(cloud, start, path):
