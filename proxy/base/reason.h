@@ -73,7 +73,7 @@ X(R_CLOUD_BUSY,          "cloud_busy",           3, 0x88, 0x89, "the server aske
 X(R_DIAL_RATE,            "dial_rate",            3, 0x97, 0x00, "see why it connects so often; [dial] per_device is what the cloud allows") \
 X(R_DIAL_QUEUE,           "dial_queue",           3, 0x97, 0x00, "many devices came at once; it may try again ([dial] per_second)") \
 X(R_DIAL_BACKOFF,         "dial_backoff",         3, 0x88, 0x00, "mend what its earlier lines say; a reload ends the wait") \
-X(R_LOGIN_REFUSED,        "login_refused",        3, 0x88, 0x00, "the cloud refused this device's login")                              \
+X(R_LOGIN_REFUSED,        "login_refused",        3, 0x88, 0x00, "the cloud refused this device's login; compare its entry with the cloud's console") \
 X(R_LOGIN_TIMEOUT,        "login_timeout",        3, 0x88, 0x89, "the cloud did not answer the login")                                 \
 X(R_CLOUD_CLOSED,         "cloud_closed",         3, 0x88, 0x89, "the cloud ended the connection")                                     \
 X(R_CLOUD_SILENT,         "cloud_silent",         3, 0x88, 0x89, "the cloud did not answer a ping; the link is dead")                  \

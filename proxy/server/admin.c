@@ -269,7 +269,8 @@ set_device_level(
 	    LOG_NOTICE, "log_level", "to=%s label=%s", word, entry->label);
 	admin_say(c, "200 OK",
 	    is_default ? "that device is logged again as the files say"
-		       : "for that device, until it is default again");
+		       : "that device is logged at this level, until it is"
+			 " default again");
 }
 
 static void
@@ -290,7 +291,8 @@ set_log_level(struct admin *a, struct admin_client *c, const struct page *page)
 	} else {
 		log_set_level((enum log_level)level);
 		log_write(LOG_NOTICE, "log_level", "to=%s", q->level);
-		admin_say(c, "200 OK", "until files are read again");
+		admin_say(c, "200 OK",
+		    "this is the level, until files are read again");
 	}
 }
 

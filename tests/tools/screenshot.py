@@ -27,7 +27,8 @@ HINTS = {
                      "keep-alive",
     "device_left": "the device said DISCONNECT",
     "device_lost": "the connection to the device broke",
-    "login_refused": "the cloud refused this device's login",
+    "login_refused": "the cloud refused this device's login; compare "
+                     "its entry with the cloud's console",
     "tls_timeout": "the TLS handshake stalled; a firewall may inspect or "
                    "drop it",
     "unknown_device": "add an entry that matches its client id, user name or "
