@@ -138,7 +138,9 @@ def report(runs):
     of_row = {row: found for row, found in of_row.items() if found}
     seconds = sorted({r["seconds"] for r in runs})
     parts = [warn_of_others(runs),
-             "## Targets\n\nRatios are those of the medians.",
+             "## Targets\n\nRatios are those of the medians. Where the ranges overlap "
+             "(the other's times the limit) no difference can be claimed: "
+             "within noise.",
              targets_text(of_row),
              "## Figures\n\nMedian (least..most); measured for "
              f"{' or '.join(map(str, seconds))} s a run.",

@@ -19,6 +19,9 @@ class Range:
     def overlaps(self, other):
         return self.least <= other.most and other.least <= self.most
 
+    def times(self, x):
+        return Range(x * self.median, x * self.least, x * self.most, self.runs)
+
 
 @dataclass(frozen=True)
 class Target:
@@ -29,7 +32,6 @@ class Target:
     limit: float
     others: tuple = ()
     at_least: bool = False
-    or_overlapping: bool = False
     peer: str = "ours"
 
     def words(self):
@@ -41,8 +43,7 @@ class Target:
             f"{figure} of {peer}" if peer != self.peer else figure
             for peer, figure in self.others)
         best = "the better of " if len(self.others) > 1 else ""
-        return f"{bound} {self.limit:g} of {best}{names}" + (
-            ", or ranges that overlap" if self.or_overlapping else "")
+        return f"{bound} {self.limit:g} of {best}{names}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Verdict:
     other: str  # who or what was best; empty: nothing to compare with
     ratio: float
     missed_by: float  # of the limit; 0: met
-    overlap: bool | None  # of the ranges; None: there are none
+    # of the ranges, the other's times the limit; None: there are none
+    overlap: bool | None
 
     def is_words(self):
         of_other = f" of {self.other}" if self.other else ""
@@ -61,9 +63,10 @@ class Verdict:
         return {True: "overlap", False: "disjoint", None: "-"}[self.overlap]
 
     def words(self):
-        if self.missed_by > 0:
-            return f"MISSED by {number(100 * self.missed_by)} %"
-        return "met"
+        if self.missed_by == 0:
+            return "met"
+        by = f"{number(100 * self.missed_by)} %"
+        return f"within noise, {by} off" if self.overlap else f"MISSED by {by}"
 
 
 def judge(target, ranges):
@@ -79,15 +82,13 @@ def judge(target, ranges):
         if other.median <= 0:
             return None
         ratio = own.median / other.median
-        overlap = own.overlaps(other)
+        overlap = own.overlaps(other.times(target.limit))
         if own.runs == other.runs == 1:
             overlap = None
     else:
         best, ratio, overlap = ("", ""), own.median, None
     over = 1 - ratio / target.limit if target.at_least else (
         ratio / target.limit - 1)
-    if target.or_overlapping and overlap:
-        over = 0
     name = best[1] if best[0] == target.peer else best[0]
     return Verdict(target, name, ratio, max(0.0, over), overlap)
 

@@ -208,7 +208,7 @@ ROWS = {r.name: r for r in (
     Row("trips", "QoS 1 round trips, 200 sessions, 2000 messages a second",
         (*MAIN, "tcp"),
         published("-n", 200, "-r", 2000, mode="trips", figures=trip_figures),
-        (against("p50_us", 1, "tcp", or_overlapping=True),)),
+        (against("p50_us", 1, "tcp"),)),
     Row("workers", "the work of steady, on both processors",
         ("ours", "ours-2-workers"),
         published(*THOUSAND, "-r", 10000, figures=message_figures,

@@ -46,11 +46,18 @@ def test_how_far_a_target_is_missed():
 
 
 def test_ranges_that_overlap():
-    trips = Target("us", 1, (("tcp", "us"),), or_overlapping=True)
+    """No difference is claimed then; what counts is the other's range times
+    the limit."""
+    trips = Target("us", 1, (("tcp", "us"),))
     v = verdict(trips, ours_us=[10, 12, 14], tcp_us=[9, 10, 11])
-    assert (v.missed_by, v.ranges()) == (0, "overlap")
+    assert (v.words(), v.ranges()) == ("within noise, 20.0 % off", "overlap")
     v = verdict(trips, ours_us=[12, 13, 14], tcp_us=[9, 10, 11])
     assert (v.words(), v.ranges()) == ("MISSED by 30.0 %", "disjoint")
+    half = Target("us", 0.5, (("tcp", "us"),))
+    v = verdict(half, ours_us=[6, 7, 10], tcp_us=[9, 10, 11])
+    assert (v.words(), v.ranges()) == ("MISSED by 40.0 %", "disjoint")
+    v = verdict(half, ours_us=[5, 6, 7], tcp_us=[9, 10, 11])
+    assert (v.words(), v.ranges()) == ("within noise, 20.0 % off", "overlap")
     # one run has no range
     assert verdict(trips, ours_us=[12], tcp_us=[10]).ranges() == "-"
 
