@@ -218,6 +218,10 @@ ROWS = {r.name: r for r in (
         ("ours", "ours-2-workers"), storm(all_cores=True),
         (against("cpu_ms_per_connect", 1.1, "ours",
                  peer="ours-2-workers"),)),
+    Row("workers-full", "the work of storm-full, on both processors",
+        ("ours", "ours-2-workers"), storm(resume=False, all_cores=True),
+        (against("cpu_ms_per_connect", 1.1, "ours",
+                 peer="ours-2-workers"),)),
     Row("crowd", "the slowest of 40 that talk among 9000, by its p99; quiet, "
         "and while 500 others dial in a second", ("ours", "nginx"), crowd,
         (Target("p99_us", 3, (("ours", "quiet_p99_us"),)),)),
