@@ -1,6 +1,7 @@
 """The parts every test is made of: cloud, proxy, devices, applications."""
 
 import contextlib
+import socket
 
 import pytest
 
@@ -137,3 +138,11 @@ def pytest_runtest_makereport(item):
         if name in parts:
             report.sections.append((name, "\n".join(
                 map(str, parts[name].decisions()[-100:]))))
+
+
+@pytest.fixture
+def port():
+    """A free one, for what is told of it in a file."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]

@@ -4,7 +4,6 @@ where nobody else can have it done."""
 import json
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import urllib.error
@@ -227,13 +226,6 @@ def log_in_when_possible(dial, proxy, label, level):
 # ---- by TCP ----
 
 TOKEN = "correct-horse-battery"
-
-
-@pytest.fixture
-def port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @pytest.fixture

@@ -43,13 +43,6 @@ def path():
 
 
 @pytest.fixture
-def port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@pytest.fixture
 def admin(path, port, tmp_path):
     """The section; a browser cannot open a Unix socket."""
     (tmp_path / "token").write_text(TOKEN + "\n")
