@@ -1,5 +1,6 @@
 #include "base/clock.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -33,5 +34,20 @@ clock_text(char out[static CLOCK_TEXT_MAX], int64_t s)
 	if (gmtime_r(&seconds, &tm) == NULL ||
 	    strftime(out, CLOCK_TEXT_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
 		(void)strcpy(out, "?");
+	return out;
+}
+
+const char *
+clock_now_text(char out[static CLOCK_MS_TEXT_MAX])
+{
+	uint64_t now_ms = clock_wall_ms();
+	time_t now_s = (time_t)(now_ms / 1000);
+	struct tm tm;
+	size_t n;
+
+	(void)gmtime_r(&now_s, &tm);
+	n = strftime(out, CLOCK_MS_TEXT_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
+	(void)snprintf(out + n, CLOCK_MS_TEXT_MAX - n, ".%03uZ",
+	    (unsigned)(now_ms % 1000));
 	return out;
 }

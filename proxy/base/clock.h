@@ -13,7 +13,7 @@
 #define RELEASE_EPOCH_S 1793491200 /* 2026-11-01 */
 #endif
 
-enum { CLOCK_TEXT_MAX = 24 };
+enum { CLOCK_TEXT_MAX = 24, CLOCK_MS_TEXT_MAX = 32 };
 
 /* Monotonic milliseconds, a few milliseconds coarse: for deadlines. */
 uint64_t clock_mono_ms(void);
@@ -24,5 +24,8 @@ uint64_t clock_wall_ms(void);
 /* Seconds since 1970 as "2026-11-01T00:00:00Z"; "?" for what is far from any
    calendar. Returns <out>. */
 const char *clock_text(char out[static CLOCK_TEXT_MAX], int64_t s);
+
+/* Now, by the wall clock, as "2026-11-01T00:00:00.000Z". Returns <out>. */
+const char *clock_now_text(char out[static CLOCK_MS_TEXT_MAX]);
 
 #endif

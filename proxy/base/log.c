@@ -270,16 +270,10 @@ log_reopen(void)
 static size_t
 format_head(char *out, size_t size, enum log_level level, const char *event)
 {
-	uint64_t now_ms = clock_wall_ms();
-	time_t now_s = (time_t)(now_ms / 1000);
-	struct tm tm;
-	size_t n;
+	char now[CLOCK_MS_TEXT_MAX];
 
-	(void)gmtime_r(&now_s, &tm);
-	n = strftime(out, size, "time=%Y-%m-%dT%H:%M:%S", &tm);
-	n += (size_t)snprintf(out + n, size - n, ".%03uZ level=%s event=%s",
-	    (unsigned)(now_ms % 1000), words[level], event);
-	return n;
+	return (size_t)snprintf(out, size, "time=%s level=%s event=%s",
+	    clock_now_text(now), words[level], event);
 }
 
 /* Formats all of it. A line that is too long is cut; what would end a line, or

@@ -8,22 +8,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- lines ---- */
 
 size_t
 trace_time(char out[static TRACE_TIME_MAX])
 {
-	uint64_t now_ms = clock_wall_ms();
-	time_t now_s = (time_t)(now_ms / 1000);
-	struct tm tm;
-	size_t n;
+	char now[CLOCK_MS_TEXT_MAX];
 
-	(void)gmtime_r(&now_s, &tm);
-	n = strftime(out, TRACE_TIME_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
-	return n + (size_t)snprintf(out + n, TRACE_TIME_MAX - n, ".%03uZ ",
-		       (unsigned)(now_ms % 1000));
+	return (size_t)snprintf(
+	    out, TRACE_TIME_MAX, "%s ", clock_now_text(now));
 }
 
 static void

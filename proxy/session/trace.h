@@ -25,7 +25,7 @@
 
 enum {
 	TRACE_HEAD_MAX = 1024,   /* of a packet that comes in pieces */
-	TRACE_TIME_MAX = 32,     /* with a NUL */
+	TRACE_TIME_MAX = 33,     /* with a NUL */
 	TRACE_LINE_MAX = 1280,   /* ditto */
 	TRACE_PAYLOAD_MAX = 128, /* shown of a message, where that is wanted */
 	TRACES_MAX = 4           /* of the whole process */
